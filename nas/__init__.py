@@ -1,0 +1,1 @@
+"""Trains, judges, searches and extracts."""

@@ -1,0 +1,1 @@
+"""How well a cost can be told without running the network: learned predictors and their validation."""

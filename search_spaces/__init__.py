@@ -1,0 +1,1 @@
+"""What may be built, and out of which layers: choices, elastic networks and the layers they come down to."""

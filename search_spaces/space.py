@@ -1,0 +1,140 @@
+"""A space is a list of choices and the network they shape; this file says what is derived from the choices alone.
+
+An architecture is an int32 row `[choices]` of option indices: data, handed to functions.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Int
+
+from search_spaces.layers import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A named decision with an ordered tuple of options, the cheapest first.
+
+    Attributes:
+      name: unique in its space, e.g. `stage1.block2.kernel`.
+      options: the values; an architecture holds an index into them.
+      requires: `(name, index)` of an earlier choice: this one has an effect only while that one has an effect and its
+        index is at least `index`. None where it always has.
+    """
+
+    name: str
+    options: tuple[Any, ...]
+    requires: tuple[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.options or len(set(self.options)) != len(self.options):
+            raise ValueError(
+                f"choice `{self.name}` needs distinct options, got {self.options};"
+                f" did you mean {tuple(dict.fromkeys(self.options))}?"
+            )
+
+
+@runtime_checkable
+class Space(Protocol):
+    """What a family of networks must say; sampling, mutation, size, canonical form and JSON follow from `choices`."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The decisions, parents before those that require them."""
+        ...
+
+    def supernet(self, key: Any) -> Any:
+        """A new weight-sharing network with the parameters of every architecture."""
+        ...
+
+    def layers(self, arch: Any) -> tuple[Layer, ...]:
+        """The graph of one architecture, in execution order."""
+        ...
+
+
+def option_counts(space: Space) -> Int[np.ndarray, " choices"]:
+    """How many options each choice has."""
+    return np.array([len(choice.options) for choice in space.choices], np.int32)
+
+
+def active(space: Space, archs: Int[Any, "*pop choices"]) -> Bool[Any, "*pop choices"]:
+    """Marks the genes that have an effect: those whose required choices have one and are far enough along.
+
+    Works on numpy and JAX arrays alike, and under `jit`.
+    """
+    position = {choice.name: i for i, choice in enumerate(space.choices)}
+    xp = np if isinstance(archs, np.ndarray) else jnp
+    columns: list[Any] = []
+    for choice in space.choices:
+        if choice.requires is None:
+            columns.append(xp.ones(archs.shape[:-1], bool))
+        else:
+            name, index = choice.requires
+            columns.append(columns[position[name]] & (archs[..., position[name]] >= index))
+    return xp.stack(columns, -1)
+
+
+def canonical(space: Space, archs: Int[Any, "*pop choices"]) -> Int[Any, "*pop choices"]:
+    """Sets genes that have no effect to 0, so that networks with one function and the same weights are equal rows."""
+    return (archs * active(space, archs)).astype(np.int32)
+
+
+def size(space: Space) -> int:
+    """The exact number of distinct networks (canonical rows), of any magnitude.
+
+    Each choice's count is the sum over its options of the product of the counts of the choices that the option wakes.
+    """
+    children: dict[str, list[Choice]] = {choice.name: [] for choice in space.choices}
+    for choice in space.choices:
+        if choice.requires is not None:
+            children[choice.requires[0]].append(choice)
+
+    def count(choice: Choice) -> int:
+        awake = [(child.requires[1], count(child)) for child in children[choice.name] if child.requires]
+        return sum(math.prod(n for index, n in awake if index <= option) for option in range(len(choice.options)))
+
+    return math.prod(count(choice) for choice in space.choices if choice.requires is None)
+
+
+def smallest(space: Space) -> Int[np.ndarray, " choices"]:
+    """The architecture of all first options."""
+    return np.zeros(len(space.choices), np.int32)
+
+
+def largest(space: Space) -> Int[np.ndarray, " choices"]:
+    """The architecture of all last options."""
+    return option_counts(space) - 1
+
+
+def check_arch(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> Int[np.ndarray, " choices"]:
+    """Returns the architecture as an int32 row.
+
+    Raises:
+      ValueError: when its length or one of its indices is not of this space.
+    """
+    row = np.asarray(arch)
+    if row.shape != (len(space.choices),):
+        raise ValueError(f"an architecture of this space has {len(space.choices)} genes, got shape {row.shape}")
+    if not np.issubdtype(row.dtype, np.integer):
+        raise ValueError(f"an architecture holds option indices (integers), got {row.dtype}")
+    for choice, index in zip(space.choices, row.tolist(), strict=True):
+        if not 0 <= index < len(choice.options):
+            raise ValueError(
+                f"`{choice.name}` has options {choice.options}, so its index must be 0 to {len(choice.options) - 1};"
+                f" got {index}"
+            )
+    return row.astype(np.int32)
+
+
+def options(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> dict[str, Any]:
+    """The chosen options by name, e.g. `{"stage1.depth": 2, ...}`; choices that have no effect are left out."""
+    row = check_arch(space, arch)
+    return {
+        choice.name: choice.options[index]
+        for choice, index, awake in zip(space.choices, row.tolist(), active(space, row).tolist(), strict=True)
+        if awake
+    }
