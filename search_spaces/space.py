@@ -3,6 +3,7 @@
 An architecture is an int32 row `[choices]` of option indices: data, handed to functions.
 """
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,32 @@ class Space(Protocol):
     def layers(self, arch: Any) -> tuple[Layer, ...]:
         """The graph of one architecture, in execution order."""
         ...
+
+
+def check_choices(choices: Sequence[Choice]) -> None:
+    """Refuses choices that don't fit together.
+
+    Raises:
+      ValueError: when a name repeats, or a choice requires one that isn't there, comes later or has too few options.
+    """
+    seen: dict[str, Choice] = {}
+    names = [choice.name for choice in choices]
+    for choice in choices:
+        if choice.name in seen:
+            raise ValueError(f"choice names must be unique, got `{choice.name}` twice")
+        if choice.requires is not None:
+            name, index = choice.requires
+            if name not in seen:
+                near = difflib.get_close_matches(name, seen, 1, 0.0)
+                hint = f"did you mean `{near[0]}`?" if near else "the first choice can require none"
+                problem = "comes no earlier" if name in names else "is not a choice"
+                raise ValueError(f"`{choice.name}` requires `{name}`, which {problem}; {hint}")
+            if not 0 <= index < len(seen[name].options):
+                raise ValueError(
+                    f"`{choice.name}` requires `{name}` at index {index}, but its options {seen[name].options} have"
+                    f" indices 0 to {len(seen[name].options) - 1}"
+                )
+        seen[choice.name] = choice
 
 
 def option_counts(space: Space) -> Int[np.ndarray, " choices"]:

@@ -1,0 +1,1 @@
+"""Image classification data sets: settings that `load()` into three splits of bytes."""

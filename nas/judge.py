@@ -1,0 +1,71 @@
+"""Judges an architecture by the weights it inherits: recalibrate batch norm, then count errors on validation images."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from nas.data.dataset import Dataset
+from nas.training import normalise
+from search_spaces.reading import Reading, masked
+from search_spaces.space import Space
+
+
+class Judgement(NamedTuple):
+    """What one architecture's inherited weights are worth.
+
+    Attributes:
+      val_error: fraction of the validation images that are classified wrongly.
+      val_loss: mean cross-entropy over them, nats.
+      stats: the batch-norm statistics it was judged with, under the masked reading.
+    """
+
+    val_error: Float[Any, ""]
+    val_loss: Float[Any, ""]
+    stats: Any
+
+
+def calibrate(network: Any, read: Reading, images: Float[Array, "batch height width channels"]) -> Any:
+    """The batch-norm statistics of one architecture on these (normalised, training) images: a pure function."""
+    return network(read, images)[1]
+
+
+class SupernetJudge:
+    """One compiled function that judges every architecture of a space.
+
+    Attributes:
+      traces: how often it has been traced; stays at 1.
+    """
+
+    def __init__(self, space: Space, data: Dataset, key: PRNGKeyArray, calibration_images: int = 128):
+        """Draws the calibration images from the training split with `key`.
+
+        Raises:
+          ValueError: when there are not so many training images.
+        """
+        if not 2 <= calibration_images <= len(data.train.labels):
+            raise ValueError(
+                f"`calibration_images` must be 2 to the number of training images, {len(data.train.labels)};"
+                f" got {calibration_images}"
+            )
+        self.space = space
+        self.traces = 0
+        at = np.asarray(jax.random.permutation(key, len(data.train.labels))[:calibration_images])
+        self.calibration = normalise(data.train.images[at], data)
+        self.images, self.labels = normalise(data.val.images, data), jnp.asarray(data.val.labels)
+        self._judge = jax.jit(self._one)
+
+    def __call__(self, supernet: Any, arch: Int[Any, " choices"]) -> Judgement:
+        """Judges one architecture of the supernet."""
+        return self._judge(supernet, jnp.asarray(arch), self.calibration, self.images, self.labels)
+
+    def _one(self, supernet: Any, arch: Array, calibration: Array, images: Array, labels: Array) -> Judgement:
+        self.traces += 1
+        read = masked(self.space, arch)
+        stats = calibrate(supernet, read, calibration)
+        logits, _ = supernet(read, images, stats)
+        wrong = (logits.argmax(-1) != labels).mean()
+        return Judgement(wrong, optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), stats)

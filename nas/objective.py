@@ -1,0 +1,148 @@
+"""An objective is one column of costs, lower is better; a constraint is an objective with a bound."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from hardware.cost import Cost
+from hardware.target import Target
+from predictors.features import features
+from search_spaces.layers import total_macs, total_params
+from search_spaces.space import Space, option_counts, smallest
+
+INFEASIBLE = 1e6
+"""Above every cost that occurs: what breaks a bound is worse than all that keeps it, and by its violation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """One column of costs.
+
+    Attributes:
+      cost: `val_error`, `latency_ms`, `energy_mj`, `peak_bytes`, `flash_bytes`, `macs` or `params`.
+      target: the target whose cost it is; empty for costs that depend on none.
+      bound: the largest value allowed; None for no limit.
+      minimised: False for a cost that is only bounded.
+    """
+
+    cost: str
+    target: str = ""
+    bound: float | None = None
+    minimised: bool = True
+
+    def __post_init__(self) -> None:
+        if self.bound is None and not self.minimised:
+            raise ValueError(f"`{self.label}` is neither minimised nor bounded: give it a bound or leave it out")
+
+    @property
+    def label(self) -> str:
+        """The column's name, `cost@target`."""
+        return f"{self.cost}@{self.target}" if self.target else self.cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """An architecture and its costs, by their columns' names."""
+
+    arch: tuple[int, ...]
+    costs: Mapping[str, Cost]
+
+
+class Prices:
+    """Every cost of an architecture that needs no training and no running: modelled or predicted, said with each."""
+
+    def __init__(self, space: Space, targets: Sequence[Target], predictors: Mapping[str, tuple[Any, Any]]):
+        """Takes the targets and, by target name, a predictor of latency with its fitted weights."""
+        self.space, self.targets, self.predictors = space, targets, predictors
+
+    def __call__(self, arch: Int[Any, " choices"]) -> dict[str, Cost]:
+        """The costs of one architecture, by column name."""
+        layers = self.space.layers(arch)
+        costs = {
+            name: Cost(name=name, value=float(value), std=None, unit="1", kind="modelled", target="")
+            for name, value in (("macs", total_macs(layers)), ("params", total_params(layers)))
+        }
+        for target in self.targets:
+            for name, cost in target.modelled(layers).items():
+                costs[f"{name}@{target.name}"] = cost
+            if target.name in self.predictors:
+                predictor, weights = self.predictors[target.name]
+                mean, std = predictor.predict(weights, features(layers)[None])
+                costs[f"latency_ms@{target.name}"] = Cost(
+                    name="latency_ms",
+                    value=float(mean[0]),
+                    std=float(std[0]),
+                    unit="ms",
+                    kind="predicted",
+                    target=target.name,
+                )
+        return costs
+
+
+def cost_matrix(judged: Sequence[Judged], objectives: Sequence[Objective]) -> Float[np.ndarray, "pop objectives"]:
+    """The minimised costs, one row a network, one column an objective."""
+    return np.array([[j.costs[o.label].value for o in objectives if o.minimised] for j in judged], np.float64)
+
+
+def violations(judged: Sequence[Judged], objectives: Sequence[Objective]) -> Float[np.ndarray, " pop"]:
+    """By how much each network breaks its bounds, summed, each in parts of its bound; 0 where it keeps them all."""
+    total = np.zeros(len(judged))
+    for objective in objectives:
+        if objective.bound is not None:
+            values = np.array([j.costs[objective.label].value for j in judged])
+            total += np.maximum(0, values - objective.bound) / (abs(objective.bound) or 1)
+    return total
+
+
+def penalised(
+    costs: Float[np.ndarray, "pop objectives"], broken: Float[np.ndarray, " pop"]
+) -> Float[np.ndarray, "pop objectives"]:
+    """Costs in which every feasible network beats every infeasible one, and of two infeasible the less so wins.
+
+    This is the constrained domination of NSGA-II (doi:10.1109/4235.996017), written into the costs.
+    """
+    return np.where(broken[:, None] > 0, INFEASIBLE * (1 + broken[:, None]), costs)
+
+
+def feasible(judged: Sequence[Judged], objectives: Sequence[Objective]) -> Bool[np.ndarray, " pop"]:
+    """Which networks keep every bound."""
+    return violations(judged, objectives) == 0
+
+
+def lowest(space: Space, cost: Callable[[Int[np.ndarray, " choices"]], float]) -> tuple[float, tuple[int, ...]]:
+    """The lowest value of a cost that changing one gene at a time can reach from the smallest architecture.
+
+    Exact where the cost grows with every option; elsewhere an upper bound on the lowest value.
+    """
+    best = smallest(space)
+    value = cost(best)
+    improved = True
+    while improved:  # ends: every pass but the last lowers the value, over finitely many architectures
+        improved = False
+        for gene, options in enumerate(option_counts(space)):
+            for option in range(options):
+                row = best.copy()
+                row[gene] = option
+                if (candidate := cost(row)) < value:
+                    best, value, improved = row, candidate, True
+    return value, tuple(best.tolist())
+
+
+def check_reachable(space: Space, prices: Prices, objectives: Sequence[Objective]) -> None:
+    """Refuses bounds that no architecture keeps, before anything is searched. Errors are only known by judging.
+
+    Raises:
+      ValueError: naming the bound and the nearest value that can be reached.
+    """
+    for objective in objectives:
+        if objective.bound is None or objective.cost == "val_error":
+            continue
+        value, arch = lowest(space, lambda row, label=objective.label: prices(row)[label].value)
+        if value > objective.bound:
+            raise ValueError(
+                f"no network of this space has {objective.label} at most {objective.bound:g};"
+                f" the lowest reached is {value:.4g} (architecture {list(arch)}): raise the bound to at least that"
+            )

@@ -1,0 +1,77 @@
+"""Draws and varies architectures of any space, a whole population at once; `jit` them with `space` static."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from search_spaces.space import Space, active, canonical, option_counts
+
+
+def sample(key: PRNGKeyArray, space: Space, n: int) -> Int[Array, "n choices"]:
+    """Random architectures: uniform over genes, as the papers do; not over distinct networks.
+
+    A network in which few genes have an effect (a shallow one) therefore comes up more often than a network in which
+    many have one, and equal rows may repeat.
+    """
+    counts = option_counts(space)
+    return canonical(space, _index(jax.random.uniform(key, (n, len(counts))), counts))
+
+
+def mutate(
+    key: PRNGKeyArray, space: Space, archs: Int[Any, "pop choices"], rate: float | Float[Array, ""]
+) -> Int[Array, "pop choices"]:
+    """Redraws each gene with probability `rate`, always to a different option.
+
+    - At a rate above 0 every row changes: where chance left all genes that have an effect alone, one of them, drawn
+      uniformly, is redrawn. Only a row whose effective genes have one option each comes back as it was.
+    - A gene that the change wakes (a block that a larger depth adds) is drawn uniformly: in canonical form it was 0,
+      which said nothing.
+
+    Args:
+      key: randomness.
+      space: whose choices these are.
+      archs: the rows to vary.
+      rate: 0 to 1, for each gene.
+
+    Returns:
+      Canonical rows.
+    """
+    hit_key, option_key = jax.random.split(key)
+    counts = jnp.asarray(option_counts(space))
+    awake = active(space, archs)
+    ticket = jnp.where(awake & (counts > 1), jax.random.uniform(hit_key, archs.shape), jnp.inf)
+    # Where no ticket wins, those left are uniform above the rate, so the lowest is any gene's with equal probability.
+    lowest = jnp.isfinite(ticket) & (jnp.arange(len(counts)) == ticket.argmin(-1, keepdims=True))
+    hit = (ticket < rate) | (lowest & (jnp.asarray(rate) > 0))
+    lot = jax.random.uniform(option_key, archs.shape)
+    other = (archs + 1 + _index(lot, counts - 1)) % counts
+    return canonical(space, jnp.where(awake, jnp.where(hit, other, archs), _index(lot, counts)))
+
+
+def crossover(
+    key: PRNGKeyArray, space: Space, a: Int[Any, "pop choices"], b: Int[Any, "pop choices"]
+) -> Int[Array, "pop choices"]:
+    """Uniform crossover: each child takes each gene from either parent with probability one half.
+
+    A gene that has an effect in one parent only is taken from that one, so that every gene with an effect in the child
+    had one where it came from.
+
+    Args:
+      key: randomness.
+      space: whose choices these are.
+      a: one parent a row.
+      b: the other parent of the same row.
+
+    Returns:
+      Canonical rows, one child a pair.
+    """
+    in_a, in_b = active(space, a), active(space, b)
+    from_a = jnp.where(in_a == in_b, jax.random.bernoulli(key, 0.5, a.shape), in_a)
+    return canonical(space, jnp.where(from_a, a, b))
+
+
+def _index(lot: Float[Array, "pop choices"], counts: Int[Any, " choices"]) -> Int[Array, "pop choices"]:
+    """Turns uniforms in [0, 1) into indices below `counts` (compiles in half the time of `jax.random.randint`)."""
+    return (lot * counts).astype(jnp.int32)
