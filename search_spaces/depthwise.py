@@ -55,53 +55,56 @@ def _native_gradients(stride: int, x: Array, weight: Array, cotangent: Array) ->
     return jax.vjp(partial(_native, stride), x, weight)[1](cotangent)
 
 
+# Image by image: an image, its padding and its output stay in the cache while every tap passes over them.
+
+
 def _shifted(stride: int, x: Array, weight: Array) -> Array:
     kernel = weight.shape[0]
     pad = kernel // 2
     height, width = (-(-size // stride) for size in x.shape[1:3])
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    return sum(
-        _window(padded, i, j, height, width, stride) * weight[i, j, 0] for i in range(kernel) for j in range(kernel)
-    )
+
+    def convolve(image: Array) -> Array:
+        padded = lax.optimization_barrier(jnp.pad(image, ((pad, pad), (pad, pad), (0, 0))))
+        return sum(
+            _window(padded, i, j, height, width, stride) * weight[i, j, 0] for i in range(kernel) for j in range(kernel)
+        )
+
+    return lax.map(convolve, x)
 
 
-def _window(x: Array, i: int, j: int, height: int, width: int, stride: int) -> Array:
+def _window(image: Array, i: int, j: int, height: int, width: int, stride: int) -> Array:
     rows, columns = i + (height - 1) * stride + 1, j + (width - 1) * stride + 1
-    return lax.slice(x, (0, i, j, 0), (x.shape[0], rows, columns, x.shape[3]), (1, stride, stride, 1))
+    return lax.slice(image, (i, j, 0), (rows, columns, image.shape[2]), (stride, stride, 1))
 
 
 def _shifted_gradients(stride: int, x: Array, weight: Array, cotangent: Array) -> tuple[Array, Array]:
     kernel = weight.shape[0]
     pad = kernel // 2
     height, width = cotangent.shape[1:3]
-
-    # Towards x: the cotangent, its rows and columns `stride` apart, convolved with the kernel turned round.
+    taps = [(i, j) for i in range(kernel) for j in range(kernel)]
     before = kernel - 1 - pad
     after_rows, after_columns = (
         size + pad - 1 - (out - 1) * stride for size, out in zip(x.shape[1:3], (height, width), strict=True)
     )
-    spread = lax.pad(
-        cotangent,
-        jnp.zeros((), cotangent.dtype),
-        ((0, 0, 0), (before, after_rows, stride - 1), (before, after_columns, stride - 1), (0, 0, 0)),
-    )
-    x_gradient = sum(
-        _window(spread, i, j, x.shape[1], x.shape[2], 1) * weight[kernel - 1 - i, kernel - 1 - j, 0]
-        for i in range(kernel)
-        for j in range(kernel)
-    )
 
-    # Towards the weights: image by image, so that an image and its cotangent stay in the cache for all taps.
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-
-    def add_image(total: Array, image: tuple[Array, Array]) -> tuple[Array, None]:
+    def one_image(total: Array, image: tuple[Array, Array]) -> tuple[Array, Array]:
         inputs, outputs = image
-        taps = [
-            (_window(inputs[None], i, j, height, width, stride)[0] * outputs).sum((0, 1))
-            for i in range(kernel)
-            for j in range(kernel)
-        ]
-        return total + jnp.stack(taps), None
+        # Towards the image: the cotangent, its rows `stride` apart, convolved with the kernel turned round.
+        spread = lax.optimization_barrier(
+            lax.pad(
+                outputs,
+                jnp.zeros((), outputs.dtype),
+                ((before, after_rows, stride - 1), (before, after_columns, stride - 1), (0, 0, 0)),
+            )
+        )
+        gradient = sum(
+            _window(spread, i, j, inputs.shape[0], inputs.shape[1], 1) * weight[kernel - 1 - i, kernel - 1 - j, 0]
+            for i, j in taps
+        )
+        # Towards the weights: one sum a tap.
+        padded = lax.optimization_barrier(jnp.pad(inputs, ((pad, pad), (pad, pad), (0, 0))))
+        sums = jnp.stack([(_window(padded, i, j, height, width, stride) * outputs).sum((0, 1)) for i, j in taps])
+        return total + sums, gradient
 
-    total, _ = lax.scan(add_image, jnp.zeros((kernel**2, x.shape[3]), x.dtype), (padded, cotangent))
+    total, x_gradient = lax.scan(one_image, jnp.zeros((kernel**2, x.shape[3]), x.dtype), (x, cotangent))
     return x_gradient, total.reshape(weight.shape)

@@ -1,0 +1,54 @@
+"""What a network needs of memory: activations while it runs (RAM) and weights at rest (flash)."""
+
+import math
+from collections.abc import Sequence
+
+from hardware.kernels import kernels
+from search_spaces.layers import Activation, Add, Input, Layer, Norm, Scale
+
+BIAS_BYTES = 4
+"""A bias is float32 in a float network and int32 in an int8 one."""
+
+
+def peak_bytes(layers: Sequence[Layer], bytes_per_value: int) -> int:
+    """The most activation memory alive at once, for one image, in the order in which the layers stand.
+
+    A tensor lives from the kernel that makes it to the last kernel that reads it; what nobody reads is an output and
+    lives to the end. While a kernel runs, its inputs and its output are all alive. Norms and activations fused into
+    the kernel before them (`hardware/kernels.py`) make no tensor. A norm, activation, sum or scaling on its own works
+    in place: its output takes the place of an input of the same shape that has no later reader. Nothing is split, and
+    a runtime's scratch buffers (im2col, Winograd) and the fragments of its allocator are not in it.
+
+    Args:
+      layers: the network.
+      bytes_per_value: 4 for float32, 1 for int8.
+    """
+    steps = kernels(layers)
+    last_read = {source: step for step, kernel in enumerate(steps) for source in kernel.reads}
+    end = len(steps)
+    alive = {i: math.prod(layer.shape) for i, layer in enumerate(layers) if isinstance(layer, Input)}
+    peak = sum(alive.values())
+    for step, kernel in enumerate(steps):
+        if isinstance(kernel.layer, Activation | Norm | Add | Scale):
+            for source in kernel.reads:
+                if last_read[source] == step and layers[source].shape == kernel.layer.shape:
+                    alive.pop(source)  # its place is the output's
+                    break
+        alive[kernel.makes] = kernel.output_values
+        peak = max(peak, sum(alive.values()))
+        alive = {tensor: values for tensor, values in alive.items() if last_read.get(tensor, end) > step}
+    return peak * bytes_per_value
+
+
+def flash_bytes(layers: Sequence[Layer], bytes_per_weight: int) -> int:
+    """Bytes of weights and biases at rest.
+
+    A norm after a convolution or dense layer is folded into it and leaves one bias per channel; a norm on its own is
+    a factor and an offset per channel. Biases take 4 bytes in every precision. The graph's description, the scales of
+    quantised tensors and the runtime's code are not in it.
+
+    Args:
+      layers: the network.
+      bytes_per_weight: 4 for float32, 1 for int8.
+    """
+    return sum(k.weight_values * bytes_per_weight + k.bias_values * BIAS_BYTES for k in kernels(layers))

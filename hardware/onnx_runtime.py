@@ -1,0 +1,83 @@
+"""Runs ONNX models with onnxruntime on this machine's CPU."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from jaxtyping import Float
+
+from hardware.onnx_export import to_onnx
+from search_spaces.layers import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxRuntime:
+    """onnxruntime's CPU provider with all graph optimisations, one operator after the other.
+
+    With one thread everything runs on the caller's own thread. With more, the workers sleep while they wait instead of
+    spinning: an embedded device has better uses for its cores, and spinning workers of one session would disturb the
+    times of the next.
+
+    Attributes:
+      threads: how many threads one operator may use.
+
+    Raises:
+      ValueError: when `threads` is below 1 or above this machine's cores.
+    """
+
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        cores = os.cpu_count() or 1
+        if not 1 <= self.threads <= cores:
+            raise ValueError(f"`threads` must be 1 to {cores} (the cores of this machine), got {self.threads}")
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions it runs networks in."""
+        return ("fp32",)
+
+    @property
+    def version(self) -> str:
+        """Name and version of the runtime, e.g. `onnxruntime 1.32.0`."""
+        return f"onnxruntime {ort.__version__}"
+
+    def prepare(self, model: onnx.ModelProto) -> ort.InferenceSession:
+        """Loads and optimises a model.
+
+        Raises:
+          ValueError: when onnxruntime refuses the model.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
+            raise ValueError(f"onnxruntime {ort.__version__} refuses the model: {error}") from error
+
+    def run(
+        self, session: ort.InferenceSession, images: Float[np.ndarray, "batch channels height width"]
+    ) -> Float[np.ndarray, "batch *shape"]:
+        """The network's output for a batch of images."""
+        (output,) = session.run(None, {session.get_inputs()[0].name: images})
+        return np.asarray(output)
+
+    def ready(self, layers: Sequence[Layer], weights: Mapping[str, np.ndarray]) -> Callable[[], Any]:
+        """A call that runs the network once on one fixed image, with nothing left to prepare: what is timed.
+
+        Raises:
+          ValueError: when the network cannot be exported, or onnxruntime refuses it.
+        """
+        session = self.prepare(to_onnx(layers, weights))
+        image = session.get_inputs()[0]
+        values = np.random.default_rng(0).normal(size=(1, *image.shape[1:])).astype(np.float32)
+        return lambda: session.run(None, {image.name: values})

@@ -1,0 +1,94 @@
+"""What a network's kernels have to do, group by group: the columns of an additive model of its latency.
+
+A runtime on a CPU works through the kernels one after another. Each costs a call, its arithmetic and its traffic, and
+each kind of kernel has a price of its own for them; so these are summed for each kind. Batch normalisation is folded
+into the layer before it and ReLU is fused with it, as runtimes do, so neither counts.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from search_spaces.layers import (
+    Activation,
+    Add,
+    Conv,
+    Dense,
+    Depthwise,
+    GlobalPool,
+    Input,
+    Layer,
+    Norm,
+    Scale,
+    macs,
+    params,
+)
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "conv": ("kernels", "macs", "activations", "weights"),
+    "pointwise": ("kernels", "macs", "activations", "weights"),
+    "depthwise3": ("kernels", "macs", "activations"),
+    "depthwise5": ("kernels", "macs", "activations"),
+    "depthwise7": ("kernels", "macs", "activations"),
+    "depthwise_other": ("kernels", "macs", "activations"),
+    "dense": ("kernels", "weights"),
+    "pool": ("kernels", "activations"),
+    "elementwise": ("kernels", "activations"),
+    "other": ("kernels", "activations"),
+}
+"""Which sums each kind of kernel has; those that follow from the others (a dense layer's MACs) are left out."""
+
+FEATURE_NAMES: tuple[str, ...] = ("constant", *(f"{group}_{what}" for group, sums in GROUPS.items() for what in sums))
+"""The columns: a constant 1, then for each group `kernels` (how many), `macs`, `activations` (values read and written,
+without the weights) and `weights` (parameters read)."""
+
+_START = {group: FEATURE_NAMES.index(f"{group}_kernels") for group in GROUPS}
+_WEIGHTS = {group for group, sums in GROUPS.items() if "weights" in sums}
+_MACS = {group for group, sums in GROUPS.items() if "macs" in sums}
+_ACTIVATIONS = {group for group, sums in GROUPS.items() if "activations" in sums}
+
+
+def features(layers: Sequence[Layer]) -> Float[np.ndarray, " features"]:
+    """What the kernels of one network add up to, in the order of `FEATURE_NAMES`.
+
+    Layers of a kind not known here count under `other`, by the values they read and write.
+    """
+    sums = [0.0] * len(FEATURE_NAMES)
+    sums[0] = 1.0
+    values = [layer.shape[0] * layer.shape[1] * layer.shape[2] for layer in layers]
+    for position, layer in enumerate(layers):
+        group = kernel_group(layer)
+        if group is None:
+            continue
+        at = _START[group]
+        sums[at] += 1
+        if group in _MACS:
+            at += 1
+            sums[at] += macs(layer)
+        if group in _ACTIVATIONS:
+            at += 1
+            sums[at] += values[position] + sum([values[i] for i in layer.inputs])
+        if group in _WEIGHTS:
+            at += 1
+            sums[at] += params(layer)
+    return np.array(sums)
+
+
+def kernel_group(layer: Layer) -> str | None:
+    """The kind of kernel that runs a layer; None where the layer is folded into another or is the image itself."""
+    match layer:
+        case Input() | Norm() | Activation(kind="relu"):
+            return None
+        case Conv():
+            return "pointwise" if layer.kernel == 1 else "conv"
+        case Depthwise():
+            return f"depthwise{layer.kernel}" if layer.kernel in (3, 5, 7) else "depthwise_other"
+        case Dense():
+            return "dense"
+        case GlobalPool():
+            return "pool"
+        case Activation() | Add() | Scale():
+            return "elementwise"
+        case _:
+            return "other"

@@ -1,0 +1,52 @@
+"""Fusing: what runs in one kernel, and what does not because something else reads in between."""
+
+import pytest
+
+from hardware.kernels import kernels
+from search_spaces.layers import Dense, Graph, Input, Layer, macs, total_macs
+
+
+def squeeze_excite():
+    graph = Graph((8, 8, 4))
+    x = graph.activation(graph.norm(graph.depthwise(0, "dw", kernel=3, stride=2), "dw_norm", 1e-5), "hard_swish")
+    gate = graph.activation(graph.dense(graph.global_pool(x), 2, "squeeze"), "relu")
+    gate = graph.activation(graph.dense(gate, 4, "excite"), "hard_sigmoid")
+    graph.norm(graph.conv(graph.scale(x, gate), 6, "project"), "project_norm", 1e-5)
+    return tuple(graph.layers)
+
+
+def test_norm_and_activation_run_in_the_kernel_before_them():
+    found = kernels(squeeze_excite())
+    assert [k.kind for k in found] == ["depthwise", "pool", "dense", "dense", "elementwise", "pointwise"]
+    assert [len(k.fused) for k in found] == [2, 0, 1, 1, 0, 1]
+    depthwise, pool, squeeze, _, scale, project = found
+    # 8x8x4 in, 4x4x4 out, 3x3 weights a channel, 9 MACs an output value, a bias a channel from the norm.
+    assert (depthwise.input_values, depthwise.output_values, depthwise.weight_values) == (256, 64, 36)
+    assert (depthwise.macs, depthwise.operations, depthwise.bias_values) == (64 * 9, 64 * 9, 4)
+    assert (pool.macs, pool.operations) == (0, 64)
+    assert (squeeze.weight_values, squeeze.bias_values) == (8, 2)
+    assert scale.input_values == 64 + 4
+    assert (project.weight_values, project.bias_values) == (24, 6)
+
+
+def test_what_something_else_reads_stays_a_kernel_of_its_own():
+    graph = Graph((4, 4, 3))
+    conv = graph.conv(0, 3, "conv", kernel=3)
+    norm = graph.norm(conv, "norm", 1e-5)
+    graph.sum(conv, norm)  # the sum reads the convolution itself
+    assert [k.kind for k in kernels(graph.layers)] == ["conv", "elementwise", "elementwise"]
+
+
+def test_no_work_is_lost_in_fusing():
+    layers = squeeze_excite()
+    assert sum(k.macs for k in kernels(layers)) == total_macs(layers) == sum(map(macs, layers))
+
+
+def test_an_unknown_layer_and_a_later_input_are_refused():
+    class Softmax(Layer):
+        pass
+
+    with pytest.raises(ValueError, match="Softmax"):
+        kernels((Input(shape=(1, 1, 3)), Softmax(inputs=(0,), shape=(1, 1, 3))))
+    with pytest.raises(ValueError, match="inputs must be positions before its own"):
+        kernels((Input(shape=(1, 1, 3)), Dense(inputs=(2,), shape=(1, 1, 3), path="a", in_channels=3)))

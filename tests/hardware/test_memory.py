@@ -1,0 +1,135 @@
+"""Peak activation memory and weights at rest, worked by hand and by an independent simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hardware.memory import flash_bytes, peak_bytes
+from search_spaces.layers import Activation, Add, Conv, Dense, Depthwise, Graph, Norm, Scale, total_params
+
+
+def test_a_chain_needs_its_largest_pair():
+    graph = Graph((8, 8, 3))  # 192 values
+    x = graph.conv(0, 16, "a", kernel=3)  # 1024 values
+    x = graph.activation(graph.norm(x, "a_norm", 1e-5), "relu")  # fused
+    graph.conv(x, 8, "b", stride=2)  # 4 * 4 * 8 = 128 values
+    # image + a: 192 + 1024; a + b: 1024 + 128
+    assert peak_bytes(graph.layers, 1) == 192 + 1024
+    assert peak_bytes(graph.layers, 4) == 4 * (192 + 1024)
+
+
+def test_a_residual_lives_until_its_sum_which_works_in_place():
+    graph = Graph((4, 4, 2))  # 32 values
+    x = graph.conv(0, 4, "a")  # 64
+    y = graph.conv(x, 16, "expand")  # 256
+    y = graph.conv(y, 4, "project")  # 64
+    graph.sum(x, y)  # in the place of x
+    # image + a = 96; a + expand = 320; a + expand + project = 384; sum: 128
+    assert peak_bytes(graph.layers, 1) == 64 + 256 + 64
+
+
+def test_an_elementwise_layer_needs_room_while_its_input_is_still_wanted():
+    graph = Graph((4, 4, 2))
+    x = graph.conv(0, 8, "a")  # 128 values, read by the activation, by the sum
+    y = graph.activation(x, "relu")  # not fused: a second reader; not in place: x is read later
+    graph.sum(x, y)
+    assert peak_bytes(graph.layers, 1) == 128 + 128
+
+
+def test_a_scale_works_in_place_of_the_image_not_of_the_gate():
+    graph = Graph((4, 4, 8))  # 128 values
+    gate = graph.dense(graph.global_pool(0), 8, "gate")  # 8 + 8
+    graph.scale(0, gate)
+    # image + pooled + gate = 128 + 8 + 8; then image (overwritten) + gate
+    assert peak_bytes(graph.layers, 1) == 144
+
+
+def test_weights_at_rest():
+    graph = Graph((8, 8, 3))
+    x = graph.norm(graph.conv(0, 16, "a", kernel=3), "a_norm", 1e-5)
+    x = graph.depthwise(x, "b", kernel=5)  # no norm: no bias
+    x = graph.dense(graph.global_pool(x), 10, "c")
+    # a: 3*3*3*16 weights + 16 biases; b: 5*5*16; c: 16*10 + 10 biases
+    assert flash_bytes(graph.layers, 4) == 4 * (432 + 16 + 400 + 160 + 10)
+    assert flash_bytes(graph.layers, 1) == 432 + 400 + 160 + 4 * (16 + 10)
+    # folding a norm halves what it holds
+    assert flash_bytes(graph.layers, 4) == 4 * (total_params(graph.layers) - 16)
+
+
+def random_graph(rng):
+    """A random network of every kind of layer, with branches."""
+    graph = Graph((int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 5))))
+    for i in range(int(rng.integers(4, 16))):
+        x = int(rng.integers(max(0, len(graph.layers) - 4), len(graph.layers)))
+        match int(rng.integers(7)):
+            case 0:
+                graph.conv(x, int(rng.integers(1, 9)), f"{i}", kernel=3, stride=int(rng.integers(1, 3)))
+            case 1:
+                graph.depthwise(x, f"{i}", kernel=3)
+            case 2 | 3:
+                graph.norm(x, f"{i}", 1e-5)
+            case 4:
+                graph.activation(x, "relu")
+            case 5:
+                graph.scale(x, graph.dense(graph.global_pool(x), graph.shape(x)[-1], f"{i}"))
+            case _:
+                same = [y for y, layer in enumerate(graph.layers) if layer.shape == graph.shape(x)]
+                graph.sum(x, int(rng.choice(same)))
+    return tuple(graph.layers)
+
+
+def simulate(layers):
+    """Buffers handed out and given back one by one, layer by layer; a fused layer shares its maker's buffer."""
+    readers = {i: [j for j, layer in enumerate(layers) if i in layer.inputs] for i in range(len(layers))}
+
+    def only_reader(i, kind):
+        return len(readers[i]) == 1 and isinstance(layers[readers[i][0]], kind)
+
+    buffer = {0: 0}  # tensor -> buffer
+    sizes = {0: math.prod(layers[0].shape)}  # buffer -> values
+    fused, peak = set(), sizes[0]
+    for i, layer in enumerate(layers):
+        if i == 0 or i in fused:
+            continue
+        made = {i}
+        if isinstance(layer, Conv | Depthwise | Dense):
+            for kind in (Norm, Activation):
+                if only_reader(max(made), kind):
+                    made.add(readers[max(made)][0])
+        fused |= made - {i}
+
+        def dead_after(tensor, step=i):
+            return readers[tensor] and max(readers[tensor]) <= step
+
+        place = None
+        if isinstance(layer, Norm | Activation | Add | Scale):
+            place = next(
+                (buffer[s] for s in layer.inputs if dead_after(s) and layers[s].shape == layer.shape),
+                None,
+            )
+        if place is None:
+            place = max(sizes, default=0) + i + 1
+            sizes[place] = math.prod(layer.shape)
+        peak = max(peak, sum(sizes.values()))
+        buffer |= dict.fromkeys(made, place)
+        kept = {b for t, b in buffer.items() if not dead_after(t) and t not in made - {max(made)}}
+        sizes = {b: size for b, size in sizes.items() if b in kept}
+    return peak
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_peak_agrees_with_a_simulation_of_buffers(seed):
+    layers = random_graph(np.random.default_rng(seed))
+    assert peak_bytes(layers, 1) == simulate(layers)
+
+
+def test_a_wider_layer_never_costs_less():
+    def bytes_of(width):
+        graph = Graph((16, 16, 3))
+        x = graph.activation(graph.norm(graph.conv(0, width, "a", kernel=3), "a_norm", 1e-5), "relu")
+        graph.dense(graph.global_pool(x), 10, "head")
+        return peak_bytes(graph.layers, 4), flash_bytes(graph.layers, 4)
+
+    costs = [bytes_of(width) for width in range(1, 20)]
+    assert costs == sorted(costs)

@@ -1,0 +1,36 @@
+"""The runtime's settings and refusals."""
+
+import os
+
+import onnx
+import onnxruntime as ort
+import pytest
+
+from hardware.onnx_runtime import OnnxRuntime
+from hardware.runtime import Runtime
+from hardware.target import reference_network
+from hardware.weights import random_weights
+
+
+def test_it_is_a_runtime_that_names_its_version():
+    assert isinstance(OnnxRuntime(), Runtime)
+    assert OnnxRuntime().version == f"onnxruntime {ort.__version__}"
+
+
+def test_what_is_timed_runs_the_network():
+    layers = reference_network()
+    (logits,) = OnnxRuntime().ready(layers, random_weights(layers))()
+    assert logits.shape == (1, 10)
+    assert logits.any()
+
+
+def test_threads_are_at_most_the_cores():
+    with pytest.raises(ValueError, match="`threads` must be 1 to"):
+        OnnxRuntime(threads=0)
+    with pytest.raises(ValueError, match="`threads` must be 1 to"):
+        OnnxRuntime(threads=(os.cpu_count() or 1) + 1)
+
+
+def test_a_broken_model_is_refused():
+    with pytest.raises(ValueError, match="refuses the model"):
+        OnnxRuntime().prepare(onnx.ModelProto())
