@@ -3,9 +3,9 @@
 It reads option names only (`stage1.width`, `stage1.block2.kernel`, `edge0`), so it serves every space.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import shorten
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -19,6 +19,9 @@ COLOUR_WORDS = ("kernel", "kernel_size")
 """An option whose last word is one of these gives the bar its colour; without any, the first word option does."""
 ROW_INCHES = 0.27
 FIGURE_INCHES = 3.7
+CHARACTER = 2.05
+"""How wide a letter is at most on the average, in hundredths of the figure."""
+LONGEST_NAME, LONGEST_LABEL = 16, 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,9 @@ def draw(options: Mapping[str, Any], *, title: str = "", beside: Sequence[Mappin
     lines = bars(options)
     everyone = [bar for other in (options, *beside) for bar in bars(other)]
     widest = max((bar.width for bar in everyone if bar.width), default=1.0)
+    start = 3 + max((_indent(bar) + CHARACTER * min(len(bar.name), LONGEST_NAME) for bar in everyone), default=0)
+    labels = max((min(len(bar.label), LONGEST_LABEL) for bar in everyone if not bar.heading), default=0)
+    longest = min(40.0, max(6.0, 96 - start - CHARACTER * labels))
     colours = _colours(everyone)
     offset = 1.3 if title else 0.1
     height = max(len(lines), 1) + offset + 0.1
@@ -87,21 +93,21 @@ def draw(options: Mapping[str, Any], *, title: str = "", beside: Sequence[Mappin
         axes.set(xlim=(0, 100), ylim=(height, 0))
         axes.set_axis_off()
         if title:
-            axes.text(2, 0.6, title, weight="bold", va="center", fontsize=11)
+            axes.text(2, 0.6, _cut(title, 36), weight="bold", va="center", fontsize=11)
         if not lines:
             axes.text(2, offset + 0.5, "this network has no choices", va="center", color="0.35")
         for row, bar in enumerate(lines):
             y = offset + row + 0.5
-            indent = 2 + 2.5 * min(bar.level, 4)
             weight = "bold" if bar.heading else "normal"
-            axes.text(indent, y, shorten(bar.name, 14, placeholder="…"), va="center", fontsize=9, weight=weight)
+            axes.text(_indent(bar), y, _cut(bar.name, LONGEST_NAME), va="center", fontsize=9, weight=weight)
             if bar.heading:
-                axes.text(24, y, shorten(bar.label, 44, placeholder="…"), va="center", fontsize=9, color="0.35")
+                room = int((98 - start) / CHARACTER)
+                axes.text(start, y, _cut(bar.label, room), va="center", fontsize=9, color="0.35")
                 continue
-            length = 34 * (bar.width / widest if bar.width else 0.5)
+            length = longest * (bar.width / widest if bar.width else 0.5)
             face = colours.get(str(bar.colour), PALETTE["grey"])
-            axes.add_patch(Rectangle((24, y - 0.34), length, 0.68, facecolor=face, edgecolor="none"))
-            axes.text(26 + length, y, shorten(bar.label, 36, placeholder="…"), va="center", fontsize=9, color="0.15")
+            axes.add_patch(Rectangle((start, y - 0.34), length, 0.68, facecolor=face, edgecolor="none"))
+            axes.text(start + length + 2, y, _cut(bar.label, LONGEST_LABEL), va="center", fontsize=9, color="0.15")
     return figure
 
 
@@ -119,6 +125,14 @@ def _bars(part: _Part, level: int, inherited: float | None) -> Iterator[Bar]:
         yield from _bars(child, level + 1, width)
 
 
+def _indent(bar: Bar) -> float:
+    return 2 + 2.5 * min(bar.level, 4)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def _is_number(option: Any) -> bool:
     return isinstance(option, int | float) and not isinstance(option, bool) and option > 0
 
@@ -132,9 +146,7 @@ def _colour(options: Mapping[str, Any]) -> Any:
 
 def _colours(lines: Sequence[Bar]) -> dict[str, str]:
     """A colour for each option that asks for one, by its text; numbers in order, so that 3 comes before 11."""
-    asked = {bar.colour for bar in lines if bar.colour is not None and not bar.heading}
-    ordered = sorted(
-        asked, key=lambda option: (not _is_number(option), option if _is_number(option) else 0, str(option))
-    )
+    asked = {str(bar.colour): bar.colour for bar in lines if bar.colour is not None and not bar.heading}
+    ordered = sorted(asked, key=lambda text: (asked[text] if _is_number(asked[text]) else math.inf, text))
     hues = [PALETTE[name] for name in ("sky", "blue", "orange", "green", "purple", "vermillion", "yellow")]
-    return {str(option): hues[i % len(hues)] for i, option in enumerate(ordered)}
+    return {text: hues[i % len(hues)] for i, text in enumerate(ordered)}

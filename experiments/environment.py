@@ -10,7 +10,18 @@ import jax
 
 from hardware.store import host
 
-LIBRARIES = ("edgenas", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn", "onnx", "onnxruntime")
+LIBRARIES = (
+    "edgenas",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "scikit-learn",
+    "onnx",
+    "onnxruntime",
+)
 
 
 def versions() -> dict[str, str]:

@@ -34,7 +34,7 @@ SEARCH_HUES = (("blue", "o"), ("orange", "s"), ("green", "^"), ("purple", "D"))
 ROLE_MARKERS = ("^", "D", "s", "v", "P", "X")
 LOG_SPAN = 5
 """An axis whose largest value is more than so many times its smallest is logarithmic."""
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
@@ -161,16 +161,17 @@ def pareto(
             else:
                 axes.scatter(*places.T, color=PALETTE["blue"], label=label, **style)
 
-        for i, network in enumerate(chosen):
-            _mark(axes, network, ROLE_MARKERS[i % len(ROLE_MARKERS)])
+        marks = [_mark(axes, network, ROLE_MARKERS[i % len(ROLE_MARKERS)]) for i, network in enumerate(chosen)]
+        marked = np.array([end for ends in marks for end in ends], np.float64).reshape(-1, 2)
         if across in limits:
             bound = readable(across.partition("@")[0], limits[across], example.unit if example else "")[0]
             axes.axvline(bound, color=PALETTE["vermillion"], lw=1, ls="--", label=f"bound {bound:g}", zorder=1)
         if "val_error" in limits:
             bound = 100 * limits["val_error"]
             axes.axhline(bound, color=PALETTE["vermillion"], lw=1, ls=":", label=f"bound {bound:g} %", zorder=1)
-        _log_where_wide(axes, "x", _drawn(axes, 0))
-        _log_where_wide(axes, "y", _drawn(axes, 1))
+        drawn = np.concatenate([places, *(_places(judged, across) for judged in searches.values()), marked])
+        _log_where_wide(axes, "x", drawn[:, 0])
+        _log_where_wide(axes, "y", drawn[:, 1])
         axes.set_xlabel(axis_label(example) if example else across)
         axes.set_ylabel("validation error with inherited weights (%)")
         _legend(figure, axes, columns=3)
@@ -200,9 +201,7 @@ def predictor(
         figure = Figure(figsize=(8.4, 4.5), layout="constrained")
         cells = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         line = np.geomspace(low, high, 50) if log else np.linspace(low, high, 50)
-        for axes, (title, values), hue in zip(
-            cells, panels.items(), ("blue", "orange", "green", "purple"), strict=False
-        ):
+        for axes, (title, values), (hue, _) in zip(cells, panels.items(), SEARCH_HUES * len(panels), strict=False):
             axes.fill_between(line, 0.9 * line, 1.1 * line, color="0.9", lw=0, label="within 10 %", zorder=0)
             axes.plot(line, line, color="0.35", lw=1, label="predicted = measured", zorder=1)
             axes.errorbar(measured, values, xerr=std, fmt="none", ecolor="0.6", elinewidth=0.8, zorder=2)
@@ -215,6 +214,7 @@ def predictor(
                 _log_where_wide(axes, "y", every)
         cells[0].set_ylabel(f"latency on {target}, predicted (ms)")
         cells[0].legend(loc="upper left")
+        figure.draw_without_rendering()  # square axes settle into the layout at the second drawing only
     return figure
 
 
@@ -264,6 +264,7 @@ def training(losses: Sequence[float]) -> Figure:
         axes.plot(epochs, losses, color=PALETTE["blue"], lw=1.6, marker="o", ms=3.5, label="_loss")
         axes.set(xlabel="epoch", ylabel="training loss (nats)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
     return figure
 
@@ -299,15 +300,15 @@ def _places(judged: Sequence[Judged], across: str) -> Float[np.ndarray, "network
     return np.array(places, np.float64).reshape(-1, 2)
 
 
-def _mark(axes: Axes, network: Chosen, marker: str) -> None:
-    """Draws a chosen network where the search saw it (hollow) and where it was measured (filled), joined by a line."""
+def _mark(axes: Axes, network: Chosen, marker: str) -> list[tuple[float, float]]:
+    """Draws a chosen network where the search saw it (hollow) and where it was measured (filled), and joins them."""
     hue, size, y = PALETTE["vermillion"], 9.5, 100 * network.error
-    ends: list[float] = []
+    ends: list[tuple[float, float]] = []
     for cost, face in ((network.searched, "white"), (network.measured, hue)):
         if cost is None:
             continue
         x = readable(cost.name, cost.value, cost.unit)[0]
-        ends.append(x)
+        ends.append((x, y))
         label = f"{network.role}: {cost.kind}"
         style: dict[str, Any] = {"color": hue, "markerfacecolor": face, "markersize": size, "markeredgewidth": 1.6}
         if cost.kind == "measured" and cost.std:
@@ -316,15 +317,8 @@ def _mark(axes: Axes, network: Chosen, marker: str) -> None:
         else:
             axes.plot(x, y, marker=marker, ls="none", zorder=6, label=label, **style)
     if len(ends) == 2:
-        axes.plot(ends, [y, y], color=hue, lw=1, zorder=5, label="_joined")
-
-
-def _drawn(axes: Axes, column: int) -> Float[np.ndarray, " points"]:
-    """All values drawn along one axis."""
-    clouds = [np.asarray(cloud.get_offsets())[:, column] for cloud in axes.collections if len(cloud.get_offsets())]
-    lines = [np.asarray(line.get_xydata())[:, column] for line in axes.lines if line.get_transform() == axes.transData]
-    values = np.concatenate([np.zeros(0), *clouds, *lines]).astype(np.float64)
-    return values[np.isfinite(values)]
+        axes.plot(*zip(*ends, strict=True), color=hue, lw=1, zorder=5, label="_joined")
+    return ends
 
 
 def _log_where_wide(axes: Axes, name: str, values: Float[np.ndarray, " points"]) -> None:
@@ -333,7 +327,8 @@ def _log_where_wide(axes: Axes, name: str, values: Float[np.ndarray, " points"])
         return
     axis = axes.xaxis if name == "x" else axes.yaxis
     axes.set_xscale("log") if name == "x" else axes.set_yscale("log")
-    subs = (1.0, 2.0, 5.0) if values.max() / values.min() < 200 else (1.0,)
+    span = values.max() / values.min()
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if span < 20 else (1.0, 2.0, 5.0) if span < 500 else (1.0,)
     axis.set_major_locator(LogLocator(subs=subs, numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

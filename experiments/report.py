@@ -35,6 +35,7 @@ KINDS = {
     "quoted": "from a publication",
 }
 NONE = "–"
+SAID = ("created", "device", "commit", "seed", "command", "resume", "space_class")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +109,7 @@ class Summary:
         try:
             training, hypervolume = raw.get("training") or {}, raw.get("hypervolume") or {}
             predictor = raw.get("predictor")
-            for point in (predictor or {}).get("points", ()):
-                float(point["measured"]), float(point["predicted"])
+            _check_points((predictor or {}).get("points") or ())
             return cls(
                 space=str(raw["space"]),
                 target=str(raw["target"]),
@@ -119,7 +119,7 @@ class Summary:
                 bounds={str(label): float(bound) for label, bound in (raw.get("bounds") or {}).items()},
                 reference=tuple(map(float, raw.get("reference") or ())),
                 hypervolume={str(name): float(volume) for name, volume in hypervolume.items()},
-                evaluations=raw.get("evaluations"),
+                evaluations=None if raw.get("evaluations") is None else int(raw["evaluations"]),
                 losses=tuple(map(float, training.get("losses") or ())),
                 predictor=dict(predictor) if predictor else None,
                 seconds={str(step): float(value) for step, value in (raw.get("seconds") or {}).items()},
@@ -128,9 +128,7 @@ class Summary:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(
-                f"`{path}` is not the summary of a run ({what}); start the run again to write it"
-            ) from error
+            raise ValueError(f"`{path}` is not a run's summary ({what}); start the run again to write it") from error
 
     @property
     def latency(self) -> str:
@@ -159,11 +157,12 @@ class Summary:
 
 
 class Column(NamedTuple):
-    """The head of a column: what, how it was come by, in which unit."""
+    """The head of a column: what, on what, in which unit, how it was come by."""
 
     title: str
-    kind: str = ""
+    detail: str = ""
     unit: str = ""
+    kind: str = ""
 
 
 class Table(NamedTuple):
@@ -230,12 +229,12 @@ def result(summary: Summary) -> str:
         if cost is None:
             return percent(network.test_accuracy, summary)
         kind = "" if cost.kind == said else f" ({cost.kind})"
-        return f"{percent(network.test_accuracy, summary)} in {significant(cost.value)} {cost.unit}{kind}"
+        return f"{percent(network.test_accuracy, summary)} in {_value(cost)}{kind}"
 
     best = max(summary.networks, key=lambda network: network.test_accuracy)
     times = {network.role: cost.value for network in summary.networks if (cost := latency(network)) is not None}
     cost = latency(best)
-    within = f" in {significant(cost.value)} {cost.unit} ({cost.kind})" if cost else ""
+    within = f" in {_value(cost)} ({cost.kind})" if cost else ""
     accuracy = percent(best.test_accuracy, summary)
     if len(summary.networks) == 1:
         return f"On {summary.target}, the network found reaches {accuracy} test accuracy{within}."
@@ -257,7 +256,7 @@ def verdict(summary: Summary) -> str:
         return f"Neither won: {first} and {second} reach the same hypervolume, {significant(a, 4)}.{each}"
     (winner, high), (loser, low) = ((first, a), (second, b)) if a > b else ((second, b), (first, a))
     more = f"{significant(100 * (high - low) / low, 2)} % more than" if low > 0 else "more than"
-    said = f"{winner} won: its hypervolume is {significant(high, 4)}, {more} the {significant(low, 4)} of {loser}."
+    said = f"{winner} won: its hypervolume is {significant(high, 4)}, {more} {loser}'s {significant(low, 4)}."
     return said[:1].upper() + said[1:] + each
 
 
@@ -291,10 +290,10 @@ def with_spread(cost: Cost | None) -> str:
     if not cost.std:
         return f"{value:,.0f}" if cost.name in ("macs", "params") else significant(value)
     std = figures.readable(cost.name, cost.std, cost.unit)[0]
-    # One digit of the spread, two where the first is a 1; never fewer of the value than three.
+    # The spread to one digit, or two where the first is a 1; the value as far, but never to fewer than two digits.
     first = math.floor(math.log10(std))
-    decimals = max(0, (1 if std / 10**first < 2 else 0) - first, 2 - math.floor(math.log10(abs(value) or 1)))
-    return f"{value:,.{min(decimals, 6)}f} ± {std:,.{min(decimals, 6)}f}"
+    decimals = max(0, (1 if std / 10**first < 2 else 0) - first, 1 - math.floor(math.log10(abs(value) or 1)))
+    return f"{value:,.{min(decimals, 9)}f} ± {std:,.{min(decimals, 9)}f}"
 
 
 def _costs(entries: Sequence[Mapping[str, Any]]) -> tuple[Cost, ...]:
@@ -312,8 +311,20 @@ def _costs(entries: Sequence[Mapping[str, Any]]) -> tuple[Cost, ...]:
     )
 
 
+def _check_points(points: Sequence[Mapping[str, Any]]) -> None:
+    for point in points:
+        for key in ("measured", "predicted"):
+            if not math.isfinite(float(point[key])):
+                raise ValueError(f"`{key}` of a predictor's point must be a finite number, got {point[key]}")
+
+
 def _unknown_kind(kind: Any) -> Any:
     raise ValueError(f"a cost's kind must be one of {tuple(KINDS)}, got {kind!r}")
+
+
+def _value(cost: Cost) -> str:
+    """A cost without its spread, as its table has it."""
+    return f"{with_spread(cost).partition(' ± ')[0]} {cost.unit}"
 
 
 def _label(cost: Cost) -> str:
@@ -386,9 +397,8 @@ def _chosen(summary: Summary, judged: Mapping[str, Sequence[Judged]], across: st
         error = known.get(network.arch, {}).get("val_error")
         fraction = network.val_error if error is None else error.value
         if fraction is not None:
-            searched = known.get(network.arch, {}).get(across) or network.cost(
-                across, "predicted", "modelled", "quoted"
-            )
+            searched = known.get(network.arch, {}).get(across)
+            searched = searched or network.cost(across, "predicted", "modelled", "quoted")
             measured = network.cost(across, "measured")
             chosen.append(
                 figures.Chosen(role=network.role, error=float(fraction), searched=searched, measured=measured)
@@ -419,15 +429,15 @@ def _digits(correlation: Any) -> str:
 def _content(summary: Summary, judged: Mapping[str, Sequence[Judged]], folder: Path) -> dict[str, Any]:
     """All that the template lays out, as text."""
     raw = summary.raw
+    data = raw.get("data") or {}
     used = {cost.kind for network in summary.networks for cost in network.costs}
     used |= {"measured", "predicted", "modelled"}
     missing = "" if summary.predictor else _no_predictor(summary)
     return {
         "summary": summary,
-        "raw": {
-            key: raw.get(key) for key in ("created", "device", "commit", "seed", "command", "resume", "space_class")
-        },
-        "data": raw.get("data") or {},
+        "raw": {key: raw.get(key) for key in SAID},
+        "data": _data_note(summary),
+        "data_name": str(data.get("name") or ""),
         "result": result(summary),
         "tiles": _tiles(summary, judged),
         "networks": _network_table(summary),
@@ -471,8 +481,8 @@ def _shown(folder: Path) -> str:
 
 
 def _column(cost: Cost) -> Column:
-    on = f" on {cost.target}" if cost.target else ""
-    return Column(figures.quantity(cost.name) + on, cost.kind, figures.readable(cost.name, 0.0, cost.unit)[1])
+    unit = figures.readable(cost.name, 0.0, cost.unit)[1]
+    return Column(figures.quantity(cost.name), cost.target, unit, cost.kind)
 
 
 def _network_table(summary: Summary) -> Table:
@@ -487,19 +497,19 @@ def _network_table(summary: Summary) -> Table:
             found.setdefault((label, cost.kind), cost)
     columns = [
         Column("network"),
-        Column("test accuracy", "measured"),
-        Column("with inherited weights", "measured"),
+        Column("test accuracy", unit="%", kind="measured"),
+        Column("with inherited weights", unit="%", kind="measured"),
         *map(_column, found.values()),
         Column("parameters"),
         Column("MACs"),
-        Column("ONNX against JAX, largest difference", "measured"),
+        Column("ONNX − JAX", "largest difference", kind="measured"),
     ]
     rows = [
         [
             Markup('<a href="{}/">{}</a>').format(f"./{quote(network.folder)}", network.role)
             + ("" if network.fine_tuned else Markup("<br><small>not fine-tuned</small>")),
-            percent(network.test_accuracy, summary),
-            percent(network.inherited_test_accuracy, summary),
+            percent(network.test_accuracy, summary).removesuffix(" %"),
+            percent(network.inherited_test_accuracy, summary).removesuffix(" %"),
             *(with_spread(network.cost(label, kind)) for label, kind in found),
             NONE if network.params is None else f"{network.params:,}",
             NONE if network.macs is None else f"{network.macs:,}",
@@ -513,7 +523,7 @@ def _network_table(summary: Summary) -> Table:
 def _all_costs(summary: Summary) -> Table:
     """Every cost of the extracted networks, one a row, its number under its kind."""
     kinds = [kind for kind in KINDS if any(c.kind == kind for n in summary.networks for c in n.costs)]
-    columns = [Column("network"), Column("quantity"), Column("unit"), *(Column("", kind) for kind in kinds)]
+    columns = [Column("network"), Column("quantity"), Column("unit"), *(Column("", kind=kind) for kind in kinds)]
     rows = [
         [
             network.role,
@@ -557,7 +567,7 @@ def _no_predictor(summary: Summary) -> str:
 
 
 def _predictor_table(said: Mapping[str, Any]) -> Table:
-    columns = [Column("predictor"), Column("Spearman"), Column("Kendall"), Column("mean error", unit="%")]
+    columns = [Column("predictor"), Column("Spearman"), Column("Kendall"), Column("mean error", "MAPE", "%")]
     columns += [Column("within 5 %"), Column("within 10 %")]
 
     def row(name: str, prefix: str) -> list[Any]:
@@ -609,6 +619,19 @@ def _objective_table(summary: Summary, judged: Mapping[str, Sequence[Judged]]) -
     return Table(columns, rows)
 
 
+def _data_note(summary: Summary) -> str:
+    data = summary.raw.get("data") or {}
+    splits = (("train", "train"), ("val", "validation"), ("test", "test"))
+    counts = ", ".join(f"{data[key]:,} {word}" for key, word in splits if data.get(key) is not None)
+    parts = [
+        str(data.get("name") or ""),
+        f"{data['image_size']} px" if data.get("image_size") else "",
+        f"{counts} images" if counts else "",
+        f"fingerprint {data['fingerprint']}" if data.get("fingerprint") else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
 def _training_note(summary: Summary) -> str:
     said, data = summary.raw.get("training") or {}, summary.raw.get("data") or {}
     parts = [f"{said['epochs']:,} epochs"] if said.get("epochs") else []
@@ -639,10 +662,10 @@ def _seconds_table(summary: Summary) -> Table | None:
         return None
     total = sum(summary.seconds.values())
     rows = [
-        [step, significant(value), f"{100 * value / total:.0f} %" if total else NONE]
+        [step, f"{value:,.1f}", f"{100 * value / total:.0f} %" if total else NONE]
         for step, value in summary.seconds.items()
     ]
-    return Table([Column("step"), Column("time", unit="s"), Column("share")], [*rows, ["all", significant(total), ""]])
+    return Table([Column("step"), Column("time", unit="s"), Column("share")], [*rows, ["all", f"{total:,.1f}", ""]])
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ class Wandb:
         try:
             import wandb
         except ImportError as error:
-            raise ValueError("tracking=wandb needs the package wandb: pip install wandb, or leave tracking=none") from error
+            raise ValueError(
+                "tracking=wandb needs the package wandb: pip install wandb, or leave tracking=none"
+            ) from error
         wandb.init(
             project=self.project,
             mode=self.mode,

@@ -129,6 +129,7 @@ def measure_networks(
     *,
     campaign: str,
     reuse: bool = True,
+    reference_ms: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Cost]:
     """The measured `latency_ms` of each network, from the store where it is there and from the runtime where not.
@@ -143,6 +144,8 @@ def measure_networks(
       store: where rows are looked up and put, a batch at a time.
       campaign: the name of this go. Repeating a measurement is measuring under another name without `reuse`.
       reuse: whether a row of any campaign will do; else only this campaign's rows count, and its scale is its own.
+      reference_ms: another campaign's time of the reference network (`reference_time`), to whose scale all times are
+        brought instead: so that two campaigns compare though the machine was slower during one of them.
       progress: called with (networks done, networks asked for).
 
     Returns:
@@ -169,11 +172,11 @@ def measure_networks(
         batch = missing[begin : begin + protocol.batch]
         calls = {key: _ready(runtime, first_named[key], networks[first_named[key]]) for key in batch}
         calls.setdefault(reference_key, _ready(runtime, "reference", (reference, random_weights(reference))))
-        scale = store.get(reference_key, accepted)
+        scale = reference_ms or reference_time(target, store, accepted)
         timings = protocol.measure(
             {key.network: call for key, call in calls.items()},
             reference=reference_key.network,
-            reference_ms=scale.value if scale else None,
+            reference_ms=scale,
         )
         results = ((key, timings[key.network]) for key in calls)
         store.put(
@@ -193,6 +196,12 @@ def measure_networks(
         )
         for name, key in keys.items()
     }
+
+
+def reference_time(target: Target, store: MeasurementStore, campaign: str | None = None) -> float | None:
+    """The stored time of the reference network, ms: of one campaign, or (None) the first ever; None if there is none."""
+    row = store.get(target.key(reference_network()), campaign)
+    return row.value if row else None
 
 
 def reference_network() -> tuple[Layer, ...]:

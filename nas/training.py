@@ -48,7 +48,7 @@ class Training:
       checkpoint_every: epochs between checkpoints.
     """
 
-    epochs: int = 30
+    epochs: int = 25
     batch: int = 32
     learning_rate: float = 6e-3
     warm_up: float = 0.1
@@ -97,8 +97,14 @@ def only_sampled(inner: optax.GradientTransformation) -> optax.GradientTransform
         updates, new_state = inner.update(gradients, state, params)
         used = jax.tree.map(lambda gradient: gradient != 0, gradients)
         updates = jax.tree.map(jnp.where, used, updates, jax.tree.map(jnp.zeros_like, updates))
-        new_state = optax.tree_utils.tree_map_params(inner, jnp.where, new_state, new_state, state)
-        return updates, new_state
+
+        def like_params(node: Any) -> bool:
+            return jax.tree.structure(node) == jax.tree.structure(gradients)
+
+        def keep(new: Any, old: Any) -> Any:
+            return jax.tree.map(jnp.where, used, new, old) if like_params(new) else new
+
+        return updates, jax.tree.map(keep, new_state, state, is_leaf=like_params)
 
     return optax.GradientTransformation(inner.init, update)
 

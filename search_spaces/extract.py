@@ -1,13 +1,15 @@
 """Extraction: one architecture's network cut out of the supernet, alone and with no choice left in it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from search_spaces.reading import Cut, Whole
+from search_spaces.reading import Cut, Masked, Whole
 from search_spaces.space import Space, check_arch
 
 
@@ -49,9 +51,36 @@ def extract(space: Space, supernet: Any, arch: Int[Any, " choices"], stats: Any)
 def weights(extracted: Extracted) -> dict[str, np.ndarray]:
     """Parameters and statistics by dotted path: `<path of the layer>.<weight, bias, scale, mean or var>`."""
     leaves = jax.tree_util.tree_leaves_with_path((extracted.network, extracted.stats))
-    return {
-        ".".join(
-            str(getattr(entry, "name", getattr(entry, "key", getattr(entry, "idx", "")))) for entry in path[1:]
-        ).removesuffix(".value"): np.asarray(leaf)
-        for path, leaf in leaves
-    }
+    return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+
+
+def with_weights(space: Space, arch: Int[Any, " choices"], tensors: Mapping[str, np.ndarray]) -> Extracted:
+    """The extracted network of an architecture, with weights as `weights` gives them.
+
+    Raises:
+      ValueError: when the architecture is not of this space, or a weight is missing, left over or of another shape.
+    """
+    read = Cut.of(space.choices, check_arch(space, arch))
+
+    def blank() -> Any:
+        supernet = space.supernet(jax.random.key(0))
+        images = jnp.zeros((1, *space.layers(arch)[0].shape))
+        return supernet.cut(read), supernet.cut_stats(read, supernet(Masked.of(space.choices, arch), images)[1])
+
+    shapes = nnx.eval_shape(blank)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    names = [_name(path) for path, _ in leaves]
+    if wrong := sorted(set(names) ^ set(tensors)):
+        state = "missing" if wrong[0] in names else "not of this architecture"
+        raise ValueError(f"weight `{wrong[0]}` is {state}; were the weights saved with this architecture?")
+    for name, (_, leaf) in zip(names, leaves, strict=True):
+        if tensors[name].shape != leaf.shape:
+            raise ValueError(f"weight `{name}` must have shape {leaf.shape}, got {tensors[name].shape}")
+    network, stats = jax.tree_util.tree_unflatten(structure, [tensors[name] for name in names])
+    return Extracted(network, stats)
+
+
+def _name(path: Any) -> str:
+    # The first entry tells network from statistics; flax puts `.value` behind a parameter's path.
+    entries = [str(getattr(e, "name", getattr(e, "key", getattr(e, "idx", "")))) for e in path[1:]]
+    return ".".join(entries).removesuffix(".value")

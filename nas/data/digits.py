@@ -27,7 +27,7 @@ class Digits:
       Differs: a random split, so train and test share writers.
     """
 
-    image_size: int = 16
+    image_size: int = 24
     test_fraction: float = 0.1667
     val_fraction: float = 0.1667
     seed: int = 0

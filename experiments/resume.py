@@ -1,0 +1,78 @@
+"""Going on with a run, and searching with another run's supernet: which settings come from where."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.files import read_json, write, write_json
+
+OVERRIDES, CONFIG = "overrides.json", "config.yaml"
+SUPERNET = ("data", "search_space", "training")
+"""Sections that define a trained supernet."""
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Hydra's arguments for what the user typed: `resume=<folder>` runs there, with that run's own settings.
+
+    Raises:
+      ValueError: when the folder is not a run's, or other settings are given than it was started with.
+    """
+    values = {a.partition("=")[0]: a.partition("=")[2] for a in arguments if "=" in a}
+    folder = values.get("resume", "").strip("'\"")
+    if not folder or folder == "null":
+        return list(arguments)
+    if any(a in ("-m", "--multirun") for a in arguments):
+        raise ValueError("resume=<folder> goes on with one run; name one run of the sweep and leave -m out")
+    stored: list[str] = read_json(Path(folder) / OVERRIDES)
+    given = [a for a in arguments if not a.startswith("resume=")]
+    for override in given:
+        if not override.startswith("-") and override not in stored:
+            started = " ".join(stored) or "no settings"
+            raise ValueError(
+                f"`{override}` is not what `{folder}` was started with ({started}); leave it out, or start a new run"
+            )
+    flags = [a for a in given if a.startswith("-")]
+    return [*flags, *stored, f"resume='{folder}'", f"hydra.run.dir='{folder}'"]
+
+
+def adopt(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The settings with those that define the supernet taken from the run named by `supernet.from`, if any.
+
+    Raises:
+      ValueError: when that is not a run, or a setting was given that its supernet was not trained with.
+    """
+    source = OmegaConf.select(config, "supernet.from")
+    if source is None:
+        return config
+    path = Path(source) / CONFIG
+    if not path.exists():
+        raise ValueError(f"supernet.from={source} is not the folder of a run: `{path}` is missing")
+    trained = OmegaConf.load(path)
+    assert isinstance(trained, DictConfig)
+    given = {o.partition("=")[0].lstrip("+~").split("@")[0].split(".")[0] for o in overrides}
+    for section in SUPERNET:
+        if section in given and config[section] != trained[section]:
+            raise ValueError(
+                f"`{section}` differs from what the supernet of `{source}` was trained with;"
+                " leave it out, or train a new one"
+            )
+    taken: Any = {section: trained[section] for section in SUPERNET}
+    return OmegaConf.merge(config, taken)  # pyright: ignore[reportReturnType]
+
+
+def remember(folder: Path, config: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Stores the resolved settings and what was typed; a resumed run must find them equal.
+
+    Raises:
+      ValueError: when the folder was started with other settings, as after an update that changed a default.
+    """
+    path = folder / CONFIG
+    text = OmegaConf.to_yaml(OmegaConf.create({**config, "resume": None}))
+    if path.exists():
+        if path.read_text() != text:
+            raise ValueError(f"`{path}` differs from the settings this would run with; start a new run instead")
+        return
+    write_json(folder / OVERRIDES, [o for o in overrides if not o.startswith("resume=")])
+    write(path, text)

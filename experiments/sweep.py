@@ -1,0 +1,44 @@
+"""What a sweep leaves: one table and one `sweep.json` over the summaries of its runs."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from experiments.files import read_json, write_json
+
+
+class Merge(Callback):
+    """Hydra calls this once all jobs of a sweep have ended; each has written its own `summary.json`."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Merges the summaries and prints a line for each run."""
+        folder = Path(config.hydra.sweep.dir)
+        runs = sorted(folder.glob("*/summary.json"), key=lambda path: (len(path.parent.name), path.parent.name))
+        if runs:
+            print(table(folder, runs))
+
+
+def table(folder: Path, runs: list[Path]) -> str:
+    """Writes `sweep.json` and gives the table to print."""
+    rows = []
+    for path in runs:
+        summary = read_json(path)
+        best = max(summary["networks"], key=lambda network: network["test_accuracy"])
+        rows.append(
+            {
+                "run": path.parent.name,
+                **{name: summary[name] for name in ("space", "target", "seed", "hypervolume")},
+                "best_test_accuracy": best["test_accuracy"],
+                "folder": str(path.parent),
+            }
+        )
+    write_json(folder / "sweep.json", rows)
+    lines = [f"{'run':>4}  {'space':<14} {'target':<16} {'seed':>4}  {'best test accuracy':>18}  {'hypervolume':>11}"]
+    lines += [
+        f"{row['run']:>4}  {row['space']:<14} {row['target']:<16} {row['seed']:>4}  {row['best_test_accuracy']:>18.4f}"
+        f"  {row['hypervolume']['evolution']:>11.4f}"
+        for row in rows
+    ]
+    return "\n".join([f"sweep of {len(rows)} runs: {folder / 'sweep.json'}", *lines])

@@ -1,0 +1,71 @@
+"""Chooses networks that cover a space's range of costs, measures them, and learns latency from them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, PRNGKeyArray
+
+from hardware.cost import Cost
+from predictors.baselines import LinearMacs
+from predictors.features import features
+from predictors.protocol import Predictor
+from predictors.validation import Validation, cross_validate
+from search_spaces.layers import Layer, total_macs
+from search_spaces.space import Space, canonical, largest, option_counts, size, smallest
+
+POOL = 8  # networks drawn for each that is chosen
+TILT = 1.5  # how far a row may lean towards its first or its last options
+
+
+class Fitted(NamedTuple):
+    """A predictor of latency and what its cross-validation said.
+
+    Attributes:
+      weights: fitted on all networks.
+      validation: pooled over the folds.
+      macs: the same for a line in multiply-accumulates.
+    """
+
+    weights: Any
+    validation: Validation
+    macs: Validation
+
+
+def spread(key: PRNGKeyArray, space: Space, n: int) -> Int[np.ndarray, "networks choices"]:
+    """Up to `n` distinct architectures whose MACs are spread evenly, on a log scale, over what the space offers.
+
+    Uniform sampling crowds in the middle, but a search goes to the ends. So each row is drawn with a random tilt
+    towards its cheap or its dear options, and of many rows those nearest to an even spread are taken; the smallest and
+    the largest network are among them.
+    """
+    tilt_key, gene_key = jax.random.split(key)
+    counts = option_counts(space)
+    tilt = jnp.exp(jax.random.uniform(tilt_key, (n * POOL, 1), minval=-TILT, maxval=TILT))
+    lot = jax.random.uniform(gene_key, (n * POOL, len(counts))) ** tilt
+    rows = np.minimum((np.asarray(lot) * counts).astype(np.int32), counts - 1)
+    pool = np.unique(canonical(space, np.concatenate([rows, [smallest(space), largest(space)]])), axis=0)
+    log_macs = np.log([total_macs(space.layers(row)) for row in pool])
+    order = np.argsort(log_macs, kind="stable")
+    n = min(n, size(space), len(pool))
+    left, chosen = list(order), []
+    for wanted in np.linspace(log_macs.min(), log_macs.max(), n):
+        nearest = min(range(len(left)), key=lambda i: abs(log_macs[left[i]] - wanted))
+        chosen.append(left.pop(nearest))
+    return pool[chosen]
+
+
+def learn(
+    predictor: Predictor, networks: Sequence[tuple[Layer, ...]], measured: Sequence[Cost], folds: int, seed: int
+) -> Fitted:
+    """Fits latency on measured networks and cross-validates it, beside a line in multiply-accumulates.
+
+    Raises:
+      ValueError: when there are fewer networks than folds.
+    """
+    rows: Float[np.ndarray, "networks features"] = np.array([features(layers) for layers in networks])
+    values = np.array([cost.value for cost in measured])
+    cross: Callable[[Predictor], Validation] = lambda p: cross_validate(p, rows, values, folds=folds, seed=seed)  # noqa: E731
+    return Fitted(predictor.fit(rows, values), cross(predictor), cross(LinearMacs()))

@@ -1,0 +1,82 @@
+"""What the kernels do, summed by hand for a network short enough to draw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictors.features import FEATURE_NAMES, features, kernel_group
+from search_spaces.layers import Conv, Depthwise, Graph, Layer, total_macs
+
+
+def named(layers):
+    """The sums that aren't zero."""
+    return {name: value for name, value in zip(FEATURE_NAMES, features(layers).tolist(), strict=True) if value}
+
+
+def small_network():
+    g = Graph((8, 8, 3))
+    x = g.activation(g.norm(g.conv(0, 4, "stem", kernel=3, stride=2), "norm", 1e-5), "relu")  # 4 x 4 x 4
+    y = g.activation(g.conv(x, 8, "expand"), "hard_swish")  # 4 x 4 x 8
+    y = g.depthwise(y, "depthwise", kernel=5)  # 4 x 4 x 8
+    gate = g.activation(g.dense(g.global_pool(y), 8, "gate"), "hard_sigmoid")
+    y = g.conv(g.scale(y, gate), 4, "project")  # 4 x 4 x 4
+    g.sum(x, y)
+    return tuple(g.layers)
+
+
+def test_sums_by_hand():
+    assert named(small_network()) == {
+        "constant": 1,
+        "conv_kernels": 1,
+        "conv_macs": 4 * 4 * 4 * 9 * 3,
+        "conv_activations": 8 * 8 * 3 + 4 * 4 * 4,
+        "conv_weights": 4 * 9 * 3,
+        "pointwise_kernels": 2,
+        "pointwise_macs": 2 * 4 * 4 * 4 * 8,
+        "pointwise_activations": 2 * (4 * 4 * 4 + 4 * 4 * 8),
+        "pointwise_weights": 2 * 4 * 8,
+        "depthwise5_kernels": 1,
+        "depthwise5_macs": 4 * 4 * 8 * 25,
+        "depthwise5_activations": 2 * 4 * 4 * 8,
+        "dense_kernels": 1,
+        "dense_weights": 8 * 8 + 8,
+        "pool_kernels": 1,
+        "pool_activations": 4 * 4 * 8 + 8,
+        "elementwise_kernels": 4,  # hard swish, hard sigmoid, scale, add
+        "elementwise_activations": 2 * 128 + 2 * 8 + (128 + 8 + 128) + 3 * 64,
+    }
+
+
+def test_all_macs_are_counted_in_some_group():
+    layers = small_network()
+    sums = named(layers)
+    biases = 8  # a dense layer's weights stand for its MACs, and hold its biases too
+    counted = sum(value for name, value in sums.items() if name.endswith("_macs")) + sums["dense_weights"] - biases
+    assert counted == total_macs(layers)
+
+
+def test_kernel_sizes_have_their_own_columns():
+    groups = [kernel_group(Depthwise(shape=(4, 4, 8), kernel=k)) for k in (3, 5, 7, 9)]
+    assert groups == ["depthwise3", "depthwise5", "depthwise7", "depthwise_other"]
+    assert kernel_group(Conv(shape=(4, 4, 8), in_channels=3, kernel=1)) == "pointwise"
+
+
+def test_norm_and_relu_are_free():
+    g = Graph((4, 4, 2))
+    bare = g.conv(0, 2, "a")
+    before = features(g.layers)
+    g.activation(g.norm(bare, "n", 1e-5), "relu")
+    assert np.array_equal(features(g.layers), before)
+
+
+def test_layers_of_another_kind_count_as_other():
+    @dataclass(frozen=True, kw_only=True)
+    class Attention(Layer):
+        """A plug-in's own."""
+
+    layers = (*Graph((4, 4, 2)).layers, Attention(inputs=(0, 0), shape=(4, 4, 3)))
+    assert named(layers) == {"constant": 1, "other_kernels": 1, "other_activations": 2 * 32 + 48}
+
+
+def test_an_empty_network_has_a_row_too():
+    assert named(()) == {"constant": 1}
