@@ -452,7 +452,7 @@ def _answer(
             "masked_max_abs_diff": done.masked_max_abs_diff,
         }
         save(
-            folder / "networks" / role,
+            folder / "networks" / role.replace(" ", "_"),
             done.extracted,
             model.SerializeToString(),
             space=parts.space,
@@ -461,7 +461,12 @@ def _answer(
             facts={**facts, "seed": plain["seed"], **{n: identity[n] for n in ("commit", "versions", "device", "run")}},
         )
         networks.append(
-            {**facts, "arch": list(judged.arch), "folder": f"networks/{role}", "options": options(parts.space, arch)}
+            {
+                **facts,
+                "arch": list(judged.arch),
+                "folder": f"networks/{role.replace(' ', '_')}",
+                "options": options(parts.space, arch),
+            }
         )
     return {
         "networks": networks,

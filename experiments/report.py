@@ -34,6 +34,8 @@ KINDS = {
     "modelled": "by a formula with the target's published or assumed figures; no such device was touched",
     "quoted": "from a publication",
 }
+LATENCY_KINDS = ("measured", "predicted", "modelled", "quoted")
+"""Of one network's latencies, the one to quote first."""
 NONE = "–"
 SAID = ("created", "device", "commit", "seed", "command", "resume", "space_class")
 
@@ -221,28 +223,29 @@ def result(summary: Summary) -> str:
     if not summary.networks:
         return f"On {summary.target}, no network was taken from the search."
 
-    def latency(network: Network) -> Cost | None:
-        return network.cost(summary.latency, "measured", "predicted", "modelled", "quoted")
+    def chosen(role: str, otherwise: Network) -> Network:
+        return next((network for network in summary.networks if network.role == role), otherwise)
 
-    def place(network: Network, said: str = "") -> str:
-        cost = latency(network)
+    def place(network: Network, words: str, said: str = "") -> str:
+        """Its accuracy and its latency, with how that was come by unless it was said already."""
+        cost = network.cost(summary.latency, *LATENCY_KINDS)
+        text = f"{percent(network.test_accuracy, summary)}{words}"
         if cost is None:
-            return percent(network.test_accuracy, summary)
-        kind = "" if cost.kind == said else f" ({cost.kind})"
-        return f"{percent(network.test_accuracy, summary)} in {_value(cost)}{kind}"
+            return text
+        return f"{text} in {_value(cost)}" + ("" if cost.kind == said else f" ({cost.kind})")
 
-    best = max(summary.networks, key=lambda network: network.test_accuracy)
-    times = {network.role: cost.value for network in summary.networks if (cost := latency(network)) is not None}
-    cost = latency(best)
-    within = f" in {_value(cost)} ({cost.kind})" if cost else ""
-    accuracy = percent(best.test_accuracy, summary)
+    top = max(summary.networks, key=lambda network: network.test_accuracy)
+    # The search chose by validation error: to take the best on the test images here would be to choose by those.
+    best = chosen("most accurate", top)
+    kind = cost.kind if (cost := best.cost(summary.latency, *LATENCY_KINDS)) else ""
+    who = (
+        "most accurate network found" if best.test_accuracy == top.test_accuracy else "network chosen as most accurate"
+    )
     if len(summary.networks) == 1:
-        return f"On {summary.target}, the network found reaches {accuracy} test accuracy{within}."
-    sentence = f"On {summary.target}, the most accurate network found reaches {accuracy} test accuracy{within}"
-    fastest = min(summary.networks, key=lambda network: times.get(network.role, math.inf))
-    if not times or fastest is best:
-        return f"{sentence}." if not times else f"{sentence}; it is also the fastest."
-    return f"{sentence}, the fastest {place(fastest, cost.kind if cost else '')}."
+        return f"On {summary.target}, the network found reaches {place(best, ' test accuracy')}."
+    sentence = f"On {summary.target}, the {who} reaches {place(best, ' test accuracy')}"
+    fastest = chosen("fastest", best)
+    return f"{sentence}." if fastest is best else f"{sentence}, the fastest {place(fastest, '', kind)}."
 
 
 def verdict(summary: Summary) -> str:

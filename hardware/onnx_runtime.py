@@ -74,10 +74,21 @@ class OnnxRuntime:
     def ready(self, layers: Sequence[Layer], weights: Mapping[str, np.ndarray]) -> Callable[[], Any]:
         """A call that runs the network once on one fixed image, with nothing left to prepare: what is timed.
 
+        Input and output are bound beforehand: feeding numpy arrays through Python costs 7 us a call, which is a fifth
+        of the smallest networks' time and no part of it. What the call returns holds the output (`copy_outputs_to_cpu`).
+
         Raises:
           ValueError: when the network cannot be exported, or onnxruntime refuses it.
         """
         session = self.prepare(to_onnx(layers, weights))
         image = session.get_inputs()[0]
         values = np.random.default_rng(0).normal(size=(1, *image.shape[1:])).astype(np.float32)
-        return lambda: session.run(None, {image.name: values})
+        binding = session.io_binding()
+        binding.bind_cpu_input(image.name, values)
+        binding.bind_output(session.get_outputs()[0].name, "cpu")
+
+        def call() -> ort.IOBinding:
+            session.run_with_iobinding(binding)
+            return binding
+
+        return call

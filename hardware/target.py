@@ -199,7 +199,7 @@ def measure_networks(
 
 
 def reference_time(target: Target, store: MeasurementStore, campaign: str | None = None) -> float | None:
-    """The stored time of the reference network, ms: of one campaign, or (None) the first ever; None if there is none."""
+    """The stored time of the reference network, ms: of a campaign, or (None) the first ever; None if there is none."""
     row = store.get(target.key(reference_network()), campaign)
     return row.value if row else None
 

@@ -13,7 +13,7 @@ from nas.pareto import non_dominated
 from nas.training import Trainer, fine_tune, normalise
 from search_spaces.extract import Extracted, extract
 
-ROLES = ("fastest", "balanced", "most_accurate")
+ROLES = ("fastest", "balanced", "most accurate")
 
 
 class Finished(NamedTuple):
@@ -73,7 +73,7 @@ def choose(best: Sequence[Judged], error: str, speed: str) -> dict[str, Judged]:
     distance = np.hypot(scale(errors), scale(speeds))
     orders = {
         "fastest": np.lexsort((errors, speeds)),
-        "most_accurate": np.lexsort((speeds, errors)),
+        "most accurate": np.lexsort((speeds, errors)),
         "balanced": np.argsort(distance, kind="stable"),
     }
     taken: dict[str, int] = {}

@@ -55,29 +55,24 @@ def _native_gradients(stride: int, x: Array, weight: Array, cotangent: Array) ->
     return jax.vjp(partial(_native, stride), x, weight)[1](cotangent)
 
 
-# Image by image: an image, its padding and its output stay in the cache while every tap passes over them.
-
-
 def _shifted(stride: int, x: Array, weight: Array) -> Array:
     kernel = weight.shape[0]
     pad = kernel // 2
     height, width = (-(-size // stride) for size in x.shape[1:3])
-
-    def convolve(image: Array) -> Array:
-        padded = lax.optimization_barrier(jnp.pad(image, ((pad, pad), (pad, pad), (0, 0))))
-        return sum(
-            _window(padded, i, j, height, width, stride) * weight[i, j, 0] for i in range(kernel) for j in range(kernel)
-        )
-
-    return lax.map(convolve, x)
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    return sum(
+        _window(padded, i, j, height, width, stride) * weight[i, j, 0] for i in range(kernel) for j in range(kernel)
+    )
 
 
-def _window(image: Array, i: int, j: int, height: int, width: int, stride: int) -> Array:
-    rows, columns = i + (height - 1) * stride + 1, j + (width - 1) * stride + 1
-    return lax.slice(image, (i, j, 0), (rows, columns, image.shape[2]), (stride, stride, 1))
+def _window(images: Array, i: int, j: int, height: int, width: int, stride: int) -> Array:
+    """The positions that one tap sees; leading axes are left alone."""
+    rows, columns = slice(i, i + (height - 1) * stride + 1, stride), slice(j, j + (width - 1) * stride + 1, stride)
+    return images[..., rows, columns, :]
 
 
 def _shifted_gradients(stride: int, x: Array, weight: Array, cotangent: Array) -> tuple[Array, Array]:
+    # Image by image: an image, its padding and its cotangent stay in the cache while every tap passes over them.
     kernel = weight.shape[0]
     pad = kernel // 2
     height, width = cotangent.shape[1:3]

@@ -38,7 +38,7 @@ class Stage:
     """
 
     widths: tuple[int, ...]
-    depths: tuple[int, ...] = (1, 2, 3)
+    depths: tuple[int, ...] = (1, 2, 3, 4)
     stride: int = 1
     squeeze_excite: bool = False
     activation: Nonlinearity = "relu"
@@ -274,13 +274,12 @@ class Mobile:
     stem_channels: int = 8
     stem_stride: int = 2
     stages: tuple[Stage, ...] = (
-        Stage(widths=(8, 12, 16), depths=(1, 2)),
-        Stage(widths=(12, 16, 24), stride=2, squeeze_excite=True),
-        Stage(widths=(16, 24, 40), stride=2, squeeze_excite=True, activation="hard_swish"),
+        Stage(widths=(8, 12, 20), stride=2),
+        Stage(widths=(8, 16, 32), stride=2, squeeze_excite=True, activation="hard_swish"),
     )
     kernels: tuple[int, ...] = (3, 5, 7)
     expansions: tuple[int, ...] = (3, 4, 6)
-    head_channels: int = 96
+    head_channels: int = 64
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -7,7 +7,7 @@ taps then cut parameters and gate activations.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ Weights = Any  # a numpy or JAX array: parameters are cut as either
 Stats = TypeVar("Stats")
 
 
+@runtime_checkable
 class Axis(Protocol):
     """Which channels of one axis are on: always the first so many."""
 
@@ -32,6 +33,7 @@ class Axis(Protocol):
         ...
 
 
+@runtime_checkable
 class Taps(Protocol):
     """Which taps of a kernel are on: always the centre."""
 
@@ -40,6 +42,7 @@ class Taps(Protocol):
         ...
 
 
+@runtime_checkable
 class Reading(Protocol):
     """One way to run an elastic network."""
 

@@ -27,9 +27,9 @@ class Digits:
       Differs: a random split, so train and test share writers.
     """
 
-    image_size: int = 24
+    image_size: int = 32
     test_fraction: float = 0.1667
-    val_fraction: float = 0.1667
+    val_fraction: float = 0.2
     seed: int = 0
     limit: int | None = None
 

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 
 from experiments import figures
 from experiments.drawing import bars, draw
-from experiments.report import Summary, main, significant, verdict, with_spread, write_report
+from experiments.report import Summary, main, result, significant, verdict, with_spread, write_report
 from hardware.cost import Cost
 from nas.objective import Judged, Objective
 from nas.pareto import hypervolume, non_dominated
@@ -406,6 +406,27 @@ def test_without_a_predictor_the_page_says_so(run):
     folder = run(change)
     assert "No latency predictor was fitted" in read(folder).text
     assert not (folder / "figures" / "predictor.png").exists()
+
+
+def test_a_target_that_cannot_be_measured_has_a_modelled_latency(run):
+    def change(summary: dict[str, Any]) -> None:
+        summary["target"], summary["predictor"] = "raspberry_pi_4", None
+        for network in summary["networks"]:
+            network["costs"].append(cost("latency_ms", 1.234, target="raspberry_pi_4").to_dict())
+
+    page = read(run(change))
+    assert "reaches 98.7 % test accuracy in 1.23 ms (modelled), the fastest 95.0 % in 1.23 ms." in page.text
+    assert "No latency predictor was fitted" in page.text
+    assert "Its latency is modelled." in page.text
+    assert "latencyraspberry_pi_4msmodelled" in page.tables[0][0]
+
+
+def test_the_headline_does_not_choose_by_test_accuracy(run):
+    def change(summary: dict[str, Any]) -> None:
+        summary["networks"][1]["test_accuracy"] = 0.99
+
+    said = result(Summary.read(run(change) / "summary.json"))
+    assert said.startswith("On host_cpu, the network chosen as most accurate reaches 98.7 % test accuracy in ")
 
 
 def test_a_front_of_one_network_is_enough(run):
