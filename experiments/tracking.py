@@ -83,4 +83,4 @@ class Wandb:
         """Closes the run."""
         import wandb
 
-        wandb.finish(quiet=True)
+        wandb.finish()

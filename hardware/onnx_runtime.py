@@ -75,7 +75,8 @@ class OnnxRuntime:
         """A call that runs the network once on one fixed image, with nothing left to prepare: what is timed.
 
         Input and output are bound beforehand: feeding numpy arrays through Python costs 7 us a call, which is a fifth
-        of the smallest networks' time and no part of it. What the call returns holds the output (`copy_outputs_to_cpu`).
+        of the smallest networks' time and no part of it. What a call returns holds the output
+        (`copy_outputs_to_cpu`).
 
         Raises:
           ValueError: when the network cannot be exported, or onnxruntime refuses it.

@@ -90,7 +90,8 @@ class Study:
           finished: whether this was the last.
         """
         packed = io.BytesIO()
-        np.savez(packed, **{name: np.asarray(value) for name, value in state._asdict().items()})
+        arrays: Any = {name: np.asarray(value) for name, value in state._asdict().items()}
+        np.savez(packed, **arrays)
         with self._open() as connection:
             for row in rows:
                 cursor = connection.execute(

@@ -93,13 +93,14 @@ def only_sampled(inner: optax.GradientTransformation) -> optax.GradientTransform
     None. Differs from that: an entry that was used and got a gradient of exactly zero is left alone too.
     """
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, new_state = inner.update(gradients, state, params)
-        used = jax.tree.map(lambda gradient: gradient != 0, gradients)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        used = jax.tree.map(lambda gradient: gradient != 0, updates)
+        structure = jax.tree.structure(updates)
+        updates, new_state = inner.update(updates, state, params)
         updates = jax.tree.map(jnp.where, used, updates, jax.tree.map(jnp.zeros_like, updates))
 
         def like_params(node: Any) -> bool:
-            return jax.tree.structure(node) == jax.tree.structure(gradients)
+            return jax.tree.structure(node) == structure
 
         def keep(new: Any, old: Any) -> Any:
             return jax.tree.map(jnp.where, used, new, old) if like_params(new) else new

@@ -1,1 +1,27 @@
 """What may be built, and out of which layers: choices, elastic networks and the layers they come down to."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces.space import Space
+
+    EXAMPLES: tuple[Space, ...]
+
+
+def __getattr__(name: str) -> "tuple[Space, ...]":
+    """`EXAMPLES`, small spaces for the contract tests, made when asked for: `search_spaces.layers` needs no JAX."""
+    if name != "EXAMPLES":
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    from search_spaces.mobile import Mobile, Stage
+
+    return (
+        Mobile(
+            image_size=12,
+            stages=(
+                Stage(widths=(8, 12), depths=(1, 3), stride=2),
+                Stage(widths=(8, 16), depths=(1, 2), stride=2, squeeze_excite=True, activation="hard_swish"),
+            ),
+            expansions=(2, 3),
+            head_channels=16,
+        ),
+    )

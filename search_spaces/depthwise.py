@@ -3,7 +3,7 @@
 XLA's grouped convolution is many times slower there (`experiments/benchmarks` measures it); elsewhere it is used as is.
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -60,9 +60,12 @@ def _shifted(stride: int, x: Array, weight: Array) -> Array:
     pad = kernel // 2
     height, width = (-(-size // stride) for size in x.shape[1:3])
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    return sum(
-        _window(padded, i, j, height, width, stride) * weight[i, j, 0] for i in range(kernel) for j in range(kernel)
-    )
+    taps = [(i, j) for i in range(kernel) for j in range(kernel)]
+    return _total([_window(padded, i, j, height, width, stride) * weight[i, j, 0] for i, j in taps])
+
+
+def _total(terms: list[Array]) -> Array:
+    return reduce(jnp.add, terms)
 
 
 def _window(images: Array, i: int, j: int, height: int, width: int, stride: int) -> Array:
@@ -92,9 +95,9 @@ def _shifted_gradients(stride: int, x: Array, weight: Array, cotangent: Array) -
                 ((before, after_rows, stride - 1), (before, after_columns, stride - 1), (0, 0, 0)),
             )
         )
-        gradient = sum(
-            _window(spread, i, j, inputs.shape[0], inputs.shape[1], 1) * weight[kernel - 1 - i, kernel - 1 - j, 0]
-            for i, j in taps
+        rows, columns = inputs.shape[:2]
+        gradient = _total(
+            [_window(spread, i, j, rows, columns, 1) * weight[kernel - 1 - i, kernel - 1 - j, 0] for i, j in taps]
         )
         # Towards the weights: one sum a tap.
         padded = lax.optimization_barrier(jnp.pad(inputs, ((pad, pad), (pad, pad), (0, 0))))

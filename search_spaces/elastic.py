@@ -18,11 +18,12 @@ from search_spaces.reading import Axis, Taps
 
 Stats = dict[str, Any]  # {"mean": [channels], "var": [channels]}
 Images = Float[Array, "batch height width channels"]
+Convolved = Float[Array, "batch out_height out_width out_channels"]
 
 EPSILON = 1e-3  # of batch norm, as in MobileNetV3 (arXiv:1905.02244)
 
 
-def make_divisible(value: float, divisor: int = 8) -> int:
+def make_divisible(value: int | float, divisor: int = 8) -> int:
     """The multiple of `divisor` nearest to `value`, but never less than 0.9 of it (MobileNet's rounding rule)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
@@ -45,7 +46,7 @@ class Conv(nnx.Module):
         """The same layer between fewer channels."""
         return Conv(outs.cut(ins.cut(self.weight[...], 2), 3), self.stride)
 
-    def __call__(self, x: Images) -> Images:
+    def __call__(self, x: Images) -> Convolved:
         """Convolves."""
         weight = self.weight[...]
         if weight.shape[:2] == (1, 1) and self.stride == 1:
@@ -80,7 +81,7 @@ class Depthwise(nnx.Module):
         """The same layer over fewer channels and with a smaller kernel."""
         return Depthwise(channels.cut(taps.cut(self.weight[...]), 3), self.stride)
 
-    def __call__(self, x: Images) -> Images:
+    def __call__(self, x: Images) -> Convolved:
         """Convolves each channel by itself."""
         return depthwise(x, self.weight[...], self.stride)
 

@@ -327,9 +327,13 @@ class Mobile:
             ins, in_choice = stage.widths, f"stage{i}.width"
         return tuple(plans)
 
-    @cached_property
+    @property
     def choices(self) -> tuple[Choice, ...]:
         """Per stage its width and depth, then per block its kernel and expansion."""
+        return self._choices
+
+    @cached_property
+    def _choices(self) -> tuple[Choice, ...]:
         choices: list[Choice] = []
         for plan in self.plans:
             stage = self.stages[int(plan.depth_choice.removeprefix("stage").removesuffix(".depth")) - 1]

@@ -1,0 +1,1 @@
+"""Performance claims, each a program run on demand that prints a table and, with `--json`, one JSON object."""

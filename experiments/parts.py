@@ -1,0 +1,109 @@
+"""What a run works with: its settings, the objects they describe, and where it writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.build import build
+from experiments.console import Console
+from experiments.settings import objectives_of
+from experiments.tracking import Tracking
+from hardware.store import MeasurementStore
+from hardware.target import Target
+from nas.data.dataset import Dataset
+from nas.judge import SupernetJudge
+from nas.objective import Objective, Prices, check_reachable
+from nas.training import Trainer
+from search_spaces.space import Space
+
+KEYS = ("init", "train", "calibrate", "sample", "evolution", "random", "tune")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the settings describe, built.
+
+    Attributes:
+      target: what the networks are for; its latency is an objective.
+      targets: that and the embedded board, once each.
+      objectives: columns and bounds of the search.
+    """
+
+    space: Space
+    data: Dataset
+    target: Target
+    targets: tuple[Target, ...]
+    objectives: tuple[Objective, ...]
+    trainer: Trainer
+    judge: SupernetJudge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run under way.
+
+    Attributes:
+      settings: resolved, as plain values.
+      folder: where all of it is kept.
+      identity: run, created, versions, device, commit; made when it was started.
+      keys: a key for each use of randomness.
+    """
+
+    settings: Mapping[str, Any]
+    folder: Path
+    identity: Mapping[str, Any]
+    keys: Mapping[str, jax.Array]
+    console: Console
+    tracking: Tracking
+    parts: Parts
+
+    @property
+    def store(self) -> MeasurementStore:
+        """The measurements, shared with other runs."""
+        return MeasurementStore(path=Path(self.settings["measuring"]["store"]))
+
+    def build(self, section: str, **given: Any) -> Any:
+        """The object of one section of the settings."""
+        return build(self.settings[section], self.settings["plugins"], **given)
+
+
+def keys_of(seed: int) -> dict[str, jax.Array]:
+    """One key for each use of randomness, all from the seed."""
+    return dict(zip(KEYS, jax.random.split(jax.random.key(seed), len(KEYS)), strict=True))
+
+
+def assemble(settings: Mapping[str, Any], calibration_key: jax.Array) -> Parts:
+    """Builds what the settings describe, refusing before any work a bound that is known to be out of reach.
+
+    Raises:
+      ValueError: for a setting, a bound or a data file that won't do.
+      OSError: for a data file that is missing.
+    """
+    plugins = settings["plugins"]
+    source = build(settings["data"], plugins)
+    space = build(
+        settings["search_space"],
+        plugins,
+        image_size=source.image_size,
+        image_channels=source.image_channels,
+        classes=source.classes,
+    )
+    target, embedded = build(settings["target"], plugins), build(settings["embedded"], plugins)
+    targets = (target,) if target.name == embedded.name else (target, embedded)
+    objectives = objectives_of(settings["objectives"], target, embedded)
+    known = [o for o in objectives if not (o.cost == "latency_ms" and target.measurable)]
+    check_reachable(space, Prices(space, targets, {}), known)
+    training = build(settings["training"], plugins)
+    data = source.load()
+    return Parts(
+        space=space,
+        data=data,
+        target=target,
+        targets=targets,
+        objectives=objectives,
+        trainer=Trainer(space, training, data),
+        judge=SupernetJudge(space, data, calibration_key, settings["calibration_images"]),
+    )

@@ -1,0 +1,110 @@
+"""Step: three networks of the front, fine-tuned, tested, exported, measured, and saved for use."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.parts import Run
+from experiments.steps.latency import network_of, timed
+from experiments.winner import save
+from hardware.cost import Cost
+from hardware.onnx_export import to_onnx
+from hardware.onnx_runtime import OnnxRuntime
+from hardware.target import Network, reference_time
+from nas.objective import Judged
+from nas.training import normalise
+from nas.winners import Finished, choose, finish
+from search_spaces.extract import weights
+from search_spaces.layers import total_macs, total_params
+from search_spaces.space import options
+
+NOT_SHOWN = ("val_error", "macs", "params")  # these stand beside the costs
+
+
+def answer(run: Run, params: Any, best: list[Judged]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Finishes three networks, measures the front anew and saves the winners.
+
+    Returns:
+      What the summary says of the three networks, and of the whole front.
+    """
+    minimised = [o.label for o in run.parts.objectives if o.minimised]
+    error = "val_error" if "val_error" in minimised else minimised[0]
+    speed = next((label for label in minimised if label.startswith("latency_ms")), minimised[-1])
+    chosen = choose(best, error, speed)
+    finished: dict[str, Finished] = {}
+    with run.console.bar(len(chosen), "finishing", "network") as bar:
+        for i, (role, judged) in enumerate(chosen.items()):
+            finished[role] = finish(
+                run.parts.trainer,
+                run.parts.judge,
+                params,
+                np.array(judged.arch, np.int32),
+                jax.random.fold_in(run.keys["tune"], i),
+                **run.settings["fine_tune"],
+            )
+            bar.update()
+    measured = _measure_front(run, params, best, list(chosen.values()))
+    networks = [_deliver(run, role, judged, finished[role], measured) for role, judged in chosen.items()]
+    return networks, [_front_row(run, judged, measured) for judged in best]
+
+
+def _measure_front(run: Run, params: Any, best: list[Judged], chosen: list[Judged]) -> dict[tuple[int, ...], Cost]:
+    """Latencies of the front (evenly picked where it is long), measured anew for this run."""
+    if not run.parts.target.measurable:
+        return {}
+    count = min(run.settings["measuring"]["front"], len(best))
+    evenly = [best[round(i)] for i in np.linspace(0, len(best) - 1, count)]
+    archs = list(dict.fromkeys(judged.arch for judged in [*chosen, *evenly]))
+    supernet = run.parts.trainer.network(params)
+    networks: dict[str, Network] = {str(arch): network_of(run, supernet, np.array(arch, np.int32)) for arch in archs}
+    # On the scale of the measurements that the predictor learned from: the machine may be slower or faster by now.
+    campaign = None if run.settings["measuring"]["reuse"] else f"{run.identity['run']}/sample"
+    scale = reference_time(run.parts.target, run.store, campaign)
+    return dict(zip(archs, timed(run, networks, "front", reuse=False, reference_ms=scale), strict=True))
+
+
+def _deliver(
+    run: Run, role: str, judged: Judged, done: Finished, measured: dict[tuple[int, ...], Cost]
+) -> dict[str, Any]:
+    """Exports one network, checks the export against JAX, saves its folder, and says what it is worth."""
+    arch, space = np.array(judged.arch, np.int32), run.parts.space
+    layers = space.layers(arch)
+    model = to_onnx(layers, weights(done.extracted))
+    images = np.asarray(normalise(run.parts.data.test.images, run.parts.data)).transpose(0, 3, 1, 2)
+    runtime = OnnxRuntime(threads=1)
+    difference = float(np.abs(runtime.run(runtime.prepare(model), images) - done.logits).max())
+    costs = [cost.to_dict() for label, cost in judged.costs.items() if label not in NOT_SHOWN]
+    if judged.arch in measured:
+        costs.append(measured[judged.arch].to_dict())
+    facts = {
+        "role": role,
+        "test_accuracy": done.test_accuracy,
+        "inherited_test_accuracy": done.inherited_test_accuracy,
+        "val_error": done.val_error,
+        "fine_tuned": done.fine_tuned,
+        "costs": costs,
+        "params": total_params(layers),
+        "macs": total_macs(layers),
+        "onnx_max_abs_diff": difference,
+        "masked_max_abs_diff": done.masked_max_abs_diff,
+    }
+    folder = f"networks/{role.replace(' ', '_')}"
+    made_by = {name: run.identity[name] for name in ("run", "commit", "versions", "device")}
+    save(
+        run.folder / folder,
+        done.extracted,
+        model.SerializeToString(),
+        space=space,
+        arch=judged.arch,
+        data=run.parts.data,
+        facts={**facts, "seed": run.settings["seed"], **made_by},
+    )
+    return {**facts, "arch": list(judged.arch), "folder": folder, "options": options(space, arch)}
+
+
+def _front_row(run: Run, judged: Judged, measured: dict[tuple[int, ...], Cost]) -> dict[str, Any]:
+    costs = [{"label": label, **cost.to_dict()} for label, cost in judged.costs.items()]
+    if judged.arch in measured:
+        costs.append({"label": f"latency_ms@{run.parts.target.name}", **measured[judged.arch].to_dict()})
+    return {"arch": list(judged.arch), "costs": costs}

@@ -1,0 +1,76 @@
+"""Steps: measure sampled networks on the target, and learn its latency from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from experiments.parts import Run
+from hardware.cost import Cost
+from hardware.target import Network, measure_networks
+from nas.profiling import Fitted, learn, spread
+from search_spaces.extract import extract, weights
+
+
+def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks choices"], list[Cost]]:
+    """Sampled architectures and their measured latencies; none where the target cannot be run from this machine."""
+    target, space, console = run.parts.target, run.parts.space, run.console
+    if not target.measurable:
+        console.say(f"{target.name} cannot be run from this machine: its costs are modelled, none is measured")
+        return np.zeros((0, len(space.choices)), np.int32), []
+    sampled = spread(run.keys["sample"], space, run.settings["measuring"]["networks"])
+    networks: dict[str, Network] = {}
+    with console.bar(len(sampled), "extracting", "network") as bar:
+        for i, arch in enumerate(sampled):
+            networks[f"sample {i}"] = network_of(run, supernet, arch)
+            bar.update()
+    costs = timed(run, networks, "sample", reuse=run.settings["measuring"]["reuse"])
+    values = np.array([cost.value for cost in costs])
+    spreads = np.array([(cost.std or 0) / cost.value for cost in costs])
+    console.say(
+        f"{len(values)} networks measured: {values.min():.3f} to {values.max():.3f} ms,"
+        f" spread {100 * np.median(spreads):.1f} % (median)"
+    )
+    return sampled, costs
+
+
+def network_of(run: Run, supernet: Any, arch: Int[np.ndarray, " choices"]) -> Network:
+    """An architecture's layers, and its weights as the supernet has them, batch norm recalibrated."""
+    stats = run.parts.judge(supernet, arch).stats
+    return run.parts.space.layers(arch), weights(extract(run.parts.space, supernet, arch, stats))
+
+
+def timed(
+    run: Run, networks: Mapping[str, Network], campaign: str, *, reuse: bool, reference_ms: float | None = None
+) -> list[Cost]:
+    """Measured latencies of networks on the run's target, in their order; a campaign is known by the run's own id."""
+    with run.console.bar(len(networks), "timing", "network") as bar:
+
+        def progress(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        costs = measure_networks(
+            run.parts.target,
+            networks,
+            run.store,
+            campaign=f"{run.identity['run']}/{campaign}",
+            reuse=reuse,
+            reference_ms=reference_ms,
+            progress=progress,
+        )
+    return list(costs.values())
+
+
+def learn_latency(run: Run, sampled: Int[np.ndarray, "networks choices"], costs: list[Cost]) -> Fitted | None:
+    """The fitted predictor and its cross-validation; None where nothing was measured."""
+    if not costs:
+        run.console.say("nothing was measured, so nothing is learned")
+        return None
+    predictor, folds = run.build("predictor"), run.settings["measuring"]["folds"]
+    fitted = learn(predictor, [run.parts.space.layers(a) for a in sampled], costs, folds, run.settings["seed"])
+    run.console.say(f"{folds}-fold cross-validation, pooled:   Spearman    MAPE   within 10 %")
+    for name, v in ((type(predictor).__name__, fitted.validation), ("linear in MACs", fitted.macs)):
+        run.console.say(f"  {name:<32} {v.spearman:>8.3f}  {v.mape:>5.1f} %  {100 * v.within_10:>8.0f} %")
+    run.tracking.log({"predictor/spearman": fitted.validation.spearman, "predictor/mape": fitted.validation.mape})
+    return fitted
