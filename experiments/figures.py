@@ -230,13 +230,15 @@ def progress(
       points: how many prefixes to look at.
 
     Returns:
-      Numbers of evaluations, and the hypervolume of the networks judged until then.
+      Numbers of evaluations, and the hypervolume of the networks judged until then, in parts of the box
+      from the origin to the reference.
     """
     if not judged:
         return np.zeros(0, int), np.zeros(0)
     costs, kept = cost_matrix(judged, objectives), feasible(judged, objectives)
     counts = np.unique(np.ceil(np.linspace(len(judged) / points, len(judged), points)).astype(int))
-    volumes = [hypervolume(costs[:n][kept[:n]], reference) for n in counts]
+    box = float(np.prod(reference))
+    volumes = [hypervolume(costs[:n][kept[:n]], reference) / box for n in counts]
     return counts, np.array(volumes, np.float64)
 
 

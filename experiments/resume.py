@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from experiments.files import read_json, write, write_json
 
@@ -26,6 +27,8 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     if any(a in ("-m", "--multirun") for a in arguments):
         raise ValueError("resume=<folder> goes on with one run; name one run of the sweep and leave -m out")
     stored: list[str] = read_json(Path(folder) / OVERRIDES)
+    if not isinstance(stored, list) or not all(isinstance(override, str) for override in stored):
+        raise ValueError(f"`{Path(folder) / OVERRIDES}` is damaged (no list of settings); start a new run")
     given = [a for a in arguments if not a.startswith("resume=")]
     for override in given:
         if not override.startswith("-") and override not in stored:
@@ -46,11 +49,15 @@ def adopt(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     source = OmegaConf.select(config, "supernet.from")
     if source is None:
         return config
-    path = Path(source) / CONFIG
+    path = Path(str(source)) / CONFIG
     if not path.exists():
         raise ValueError(f"supernet.from={source} is not the folder of a run: `{path}` is missing")
-    trained = OmegaConf.load(path)
-    assert isinstance(trained, DictConfig)
+    try:
+        trained = OmegaConf.load(path)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"`{path}` is damaged ({error}); name another run") from error
+    if not isinstance(trained, DictConfig) or any(section not in trained for section in SUPERNET):
+        raise ValueError(f"`{path}` is damaged (no settings of a run); name another run")
     given = {o.partition("=")[0].lstrip("+~").split("@")[0].split(".")[0] for o in overrides}
     for section in SUPERNET:
         if section in given and config[section] != trained[section]:
@@ -58,8 +65,11 @@ def adopt(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 f"`{section}` differs from what the supernet of `{source}` was trained with;"
                 " leave it out, or train a new one"
             )
-    taken: Any = {section: trained[section] for section in SUPERNET}
-    return OmegaConf.merge(config, taken)  # pyright: ignore[reportReturnType]
+    adopted = config.copy()
+    with open_dict(adopted):
+        for section in SUPERNET:  # in whole: merged, another option's settings would stay behind
+            adopted[section] = trained[section]
+    return adopted
 
 
 def remember(folder: Path, config: dict[str, Any], overrides: Sequence[str]) -> None:

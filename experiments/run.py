@@ -1,6 +1,5 @@
 """The console script `edgenas`: a thin dispatcher around Hydra that turns what users can cause into one clear line."""
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,11 +12,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.build import nearest
 from experiments.resume import prepare_arguments
 
 DEBUG = "EDGENAS_DEBUG"
 EXPECTED = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
 """What settings, files and devices can cause; anything else is a fault of ours and keeps its traceback."""
+
+BEFORE_WORK = {"overrides.json", "config.yaml", "environment.json", "seconds.json"}
+"""Files that a run writes before it does any work."""
 
 _failed: list[str] = []
 
@@ -28,12 +31,24 @@ def _job(config: DictConfig) -> None:
 
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    new = not folder.exists() or not any(folder.iterdir())
     try:
         run(config, folder, list(settings.overrides.task))
     except EXPECTED as error:  # kept from Hydra, which prints more than a line; and the rest of a sweep goes on
         if os.environ.get(DEBUG):
             raise
-        _failed.append(f"{folder}: {_one_line(error)}" if settings.mode == RunMode.MULTIRUN else _one_line(error))
+        line = _one_line(error, settings.overrides.task)
+        _failed.append(f"{folder}: {line}" if settings.mode == RunMode.MULTIRUN else line)
+        if new:
+            _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    """Removes the folder of a run that was refused before it did any work."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_WORK:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,41 +69,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EXPECTED as error:
         if os.environ.get(DEBUG):
             raise
-        print(f"edgenas: error: {_one_line(error)}", file=sys.stderr)
+        print(f"edgenas: error: {_one_line(error, given)}", file=sys.stderr)
         sys.exit(2)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException, given: Sequence[str]) -> str:
     """The error in one line: the value, the rule, the way out, the nearest name."""
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"`{group}` has no option `{name}`{_nearest(name, error.options)}"
+        return f"`{group}` has no option `{name}`{nearest(name, error.options)}"
     if isinstance(error, ConfigCompositionException) and "Could not override '" in str(error):
         name = str(error).split("Could not override '")[1].split("'")[0]
-        return f"there is no setting `{name}`{_nearest(name, _settings())}"
+        return f"there is no setting `{name}`{_nearest_setting(name, given)}"
+    if isinstance(error, OSError) and error.filename:
+        return f"`{error.filename}` cannot be used ({error.strerror}); name another file or folder"
+    if not str(error) and error.__cause__ is not None:
+        return _one_line(error.__cause__, given)
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1, 0.5)
-    return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(f'`{n}`' for n in sorted(names))}"
-
-
-def _settings() -> list[str]:
-    """Every setting's dotted name."""
+def _nearest_setting(name: str, given: Sequence[str]) -> str:
+    """What stands in the section that a name is meant to be in, as the groups were chosen."""
+    groups = {path.name for path in (Path(__file__).parent / "configs").iterdir() if path.is_dir()}
+    chosen = [each for each in given if each.partition("=")[0] in groups and "," not in each]
     with hydra.initialize_config_module("experiments.configs", version_base="1.3"):
-        tree = hydra.compose("edgenas")
-
-    def names(node: DictConfig, prefix: str) -> list[str]:
-        found: list[str] = []
-        for key in node:
-            name = f"{prefix}{key}"
-            found.append(name)
-            if OmegaConf.is_dict(node._get_node(key)):
-                found += names(node._get_node(key), f"{name}.")  # pyright: ignore[reportArgumentType]
-        return found
-
-    return names(tree, "")
+        tree = hydra.compose("edgenas", chosen)
+    section, _, key = name.rpartition(".")
+    node = OmegaConf.select(tree, section) if section else tree
+    if OmegaConf.is_dict(node):
+        return nearest(key, [str(each) for each in node if each != "_target_"], f"{section}." if section else "")
+    # The section itself is mistyped: it is among those that have such a setting, or else any.
+    sections = {str(each): tree._get_node(each) for each in tree}
+    having = [f"{each}.{key}" for each, inner in sections.items() if OmegaConf.is_dict(inner) and key in inner]  # pyright: ignore[reportOperatorIssue]
+    return nearest(name, having or list(sections))
 
 
 if __name__ == "__main__":

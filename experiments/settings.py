@@ -1,34 +1,83 @@
 """Checks the settings that no constructor sees, and says which target each objective's cost is of."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from experiments.build import build, check_type, nearest
 from hardware.target import Target
 from nas.objective import Objective
 
 OF_NO_TARGET = ("val_error", "macs", "params")
+DEFAULTS = Path(__file__).parent / "configs" / "edgenas.yaml"
+
+NUMBERS = {
+    "seed": 0,
+    "evaluations": 1,
+    "calibration_images": 2,
+    "fine_tune.epochs": 0,
+    "measuring.networks": 3,
+    "measuring.folds": 2,
+    "measuring.front": 1,
+}
+"""Whole numbers, and the least that makes sense."""
+
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(NUMBERS, int),
+    **dict.fromkeys(("output", "measuring.store"), str),
+    **dict.fromkeys(("resume", "compile_cache", "supernet.from"), str | None),
+    "plugins": tuple[str, ...],
+    "measuring.reuse": bool,
+    "fine_tune.learning_rate": float,
+}
 
 
 def check_settings(plain: Mapping[str, Any]) -> None:
-    """Refuses numbers that make no sense, before any work.
+    """Refuses names that do not exist, values of another type, and numbers that make no sense, before any work.
 
     Raises:
       ValueError: naming the setting, the rule and the value.
     """
-    least: dict[str, tuple[Any, float]] = {
-        "seed": (plain["seed"], 0),
-        "evaluations": (plain["evaluations"], 1),
-        "calibration_images": (plain["calibration_images"], 2),
-        "fine_tune.epochs": (plain["fine_tune"]["epochs"], 0),
-        "measuring.networks": (plain["measuring"]["networks"], max(3, plain["measuring"]["folds"])),
-        "measuring.folds": (plain["measuring"]["folds"], 2),
-        "measuring.front": (plain["measuring"]["front"], 1),
-    }
-    for name, (value, at_least) in least.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-            raise ValueError(f"`{name}` must be a whole number of at least {at_least}, got {value}")
-    if plain["fine_tune"]["learning_rate"] <= 0:
-        raise ValueError(f"`fine_tune.learning_rate` must be above 0, got {plain['fine_tune']['learning_rate']}")
+    defaults: Any = OmegaConf.to_container(OmegaConf.load(DEFAULTS))
+    groups = [next(iter(group)).rpartition("@")[2] for group in defaults.pop("defaults")]
+    groups = [group for group in groups if group[0] != "_" and not group.startswith("override ")]
+    del defaults["hydra"]
+    _check_names("", plain, {**defaults, **dict.fromkeys(groups)})
+    for group in groups:
+        if not isinstance(plain[group], Mapping) or "_target_" not in plain[group]:
+            raise ValueError(f"`{group}` must describe an object, with a `_target_`, got {plain[group]}")
+
+    def value(name: str) -> Any:
+        section, _, key = name.rpartition(".")
+        return build(plain[section][key] if section else plain[name])
+
+    for name, hint in TYPES.items():
+        check_type(f"`{name}`", value(name), hint)
+    for cost, entry in plain["objectives"].items():
+        check_type(f"`objectives.{cost}.bound`", entry["bound"], float | None)
+        check_type(f"`objectives.{cost}.minimised`", entry["minimised"], bool)
+    least = {**NUMBERS, "measuring.networks": max(NUMBERS["measuring.networks"], value("measuring.folds"))}
+    for name, at_least in least.items():
+        if value(name) < at_least:
+            raise ValueError(f"`{name}` must be a whole number of at least {at_least}, got {value(name)}")
+    if value("fine_tune.learning_rate") <= 0:
+        raise ValueError(f"`fine_tune.learning_rate` must be above 0, got {value('fine_tune.learning_rate')}")
+
+
+def _check_names(prefix: str, given: Any, known: Mapping[str, Any]) -> None:
+    """The same names all the way down, none more (`+name=...`) and none less (`~name`); groups know their own."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"`{prefix[:-1]}` must hold {', '.join(f'`{name}`' for name in known)}, got {given}")
+    for name in given:
+        if name not in known:
+            raise ValueError(f"there is no setting `{prefix}{name}`{nearest(name, list(known), prefix)}")
+    for name, default in known.items():
+        if name not in given:
+            raise ValueError(f"`{prefix}{name}` is missing; leave it at its default")
+        if isinstance(default, Mapping):
+            _check_names(f"{prefix}{name}.", given[name], default)
 
 
 def objectives_of(settings: Mapping[str, Mapping[str, Any]], target: Target, embedded: Target) -> tuple[Objective, ...]:

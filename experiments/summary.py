@@ -72,7 +72,8 @@ def _target(run: Run, target: Target, predicted: bool) -> dict[str, Any]:
     kinds: dict[str, str] = {name: cost.kind for name, cost in costs.items()}
     if predicted and target.name == run.parts.target.name:
         kinds["latency_ms"] = "predicted, and measured on the front"
-    return {"precision": target.precision, "threads": target.threads, "costs": kinds, "limits": target.limits}
+    limits = {f"largest_{name}": limit for name, limit in target.limits.items()}
+    return {"precision": target.precision, "threads": target.threads, **kinds, **limits}
 
 
 def _predictor(

@@ -13,7 +13,7 @@ from nas.training import normalise
 from search_spaces.reading import Reading, masked
 from search_spaces.space import Space
 
-PIECE = 100  # images at a time
+PIECE = 100  # images at a time, at the most
 
 
 class Judgement(NamedTuple):
@@ -83,6 +83,7 @@ class SupernetJudge:
         read = masked(self.space, arch)
         count = len(images)
         number = -(-count // PIECE)
-        padded = jnp.pad(images, ((0, number * PIECE - count), (0, 0), (0, 0), (0, 0)))
-        logits = jax.lax.map(lambda x: supernet(read, x, stats)[0], padded.reshape(number, PIECE, *images.shape[1:]))
-        return logits.reshape(number * PIECE, -1)[:count]
+        piece = -(-count // number)
+        padded = jnp.pad(images, ((0, number * piece - count), (0, 0), (0, 0), (0, 0)))
+        logits = jax.lax.map(lambda x: supernet(read, x, stats)[0], padded.reshape(number, piece, *images.shape[1:]))
+        return logits.reshape(number * piece, -1)[:count]

@@ -144,5 +144,5 @@ def check_reachable(space: Space, prices: Prices, objectives: Sequence[Objective
         if value > objective.bound:
             raise ValueError(
                 f"no network of this space has {objective.label} at most {objective.bound:g};"
-                f" the lowest reached is {value:.4g} (architecture {list(arch)}): raise the bound to at least that"
+                f" the lowest reached is {value!r} (architecture {list(arch)}): raise the bound to at least that"
             )

@@ -48,7 +48,7 @@ class Training:
       checkpoint_every: epochs between checkpoints.
     """
 
-    epochs: int = 20
+    epochs: int = 22
     batch: int = 32
     learning_rate: float = 6e-3
     warm_up: float = 0.1

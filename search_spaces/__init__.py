@@ -16,10 +16,10 @@ def __getattr__(name: str) -> "tuple[Space, ...]":
 
     return (
         Mobile(
-            image_size=12,
+            image_size=26,  # 13, 7, 4: large enough for every tap of every kernel to meet the image
             stages=(
-                Stage(widths=(8, 12), depths=(1, 3), stride=2),
-                Stage(widths=(8, 16), depths=(1, 2), stride=2, squeeze_excite=True, activation="hard_swish"),
+                Stage(widths=(8, 12), depths=(1,), stride=2),
+                Stage(widths=(8, 16), depths=(1, 2), stride=2, squeeze_excite=(False, True), activation="hard_swish"),
             ),
             expansions=(2, 3),
             head_channels=16,

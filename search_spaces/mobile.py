@@ -33,17 +33,22 @@ class Stage:
       widths: options for the output channels, increasing.
       depths: options for the number of blocks, increasing.
       stride: of the first block.
-      squeeze_excite: whether the blocks gate their channels.
+      squeeze_excite: options for whether a block gates its channels: (False,), (True,) or, a choice for every block as
+        in MnasNet (arXiv:1807.11626), (False, True).
       activation: `relu` or `hard_swish`.
     """
 
     widths: tuple[int, ...]
     depths: tuple[int, ...] = (1, 2, 3, 4)
     stride: int = 1
-    squeeze_excite: bool = False
+    squeeze_excite: tuple[bool, ...] = (False,)
     activation: Nonlinearity = "relu"
 
     def __post_init__(self) -> None:
+        if self.squeeze_excite not in ((False,), (True,), (False, True)):
+            raise ValueError(
+                f"`squeeze_excite` of a stage must be (False,), (True,) or (False, True), got {self.squeeze_excite}"
+            )
         for name, values in (("widths", self.widths), ("depths", self.depths)):
             if not values or min(values) < 1 or list(values) != sorted(set(values)):
                 better = tuple(sorted({value for value in values if value > 0})) or (1,)
@@ -77,8 +82,17 @@ class BlockPlan:
     expansions: tuple[int, ...]
     stride: int
     residual: bool
-    squeeze_excite: bool
+    squeeze_excite: tuple[bool, ...]
     activation: Nonlinearity
+
+    @property
+    def gate_choice(self) -> str:
+        """The choice whether the block gates its channels, where it is one."""
+        return f"{self.name}.squeeze_excite"
+
+    def gated(self, read: Cut) -> bool:
+        """Whether the block of a known architecture gates its channels."""
+        return self.squeeze_excite[read.indices.get(self.gate_choice, 0)]
 
     @cached_property
     def hidden(self) -> Int[np.ndarray, "in_options expansions"]:
@@ -118,10 +132,10 @@ class InvertedBottleneck(nnx.Module):
         self.expand_norm: Norm
         self.depthwise: Depthwise
         self.depthwise_norm: Norm
-        self.squeeze_excite: SqueezeExcite
+        self.squeeze_excite: SqueezeExcite | None
         self.project: Conv
         self.project_norm: Norm
-        for name, layer in layers.items():
+        for name, layer in {"squeeze_excite": None, **layers}.items():
             setattr(self, name, layer)
 
     @classmethod
@@ -137,7 +151,7 @@ class InvertedBottleneck(nnx.Module):
             "project": Conv.init(project_key, hidden, outs),
             "project_norm": Norm.init(outs),
         }
-        if plan.squeeze_excite:
+        if any(plan.squeeze_excite):
             layers["squeeze_excite"] = SqueezeExcite.init(gate_key, hidden, int(plan.squeezed.max()))
         return cls(plan, **layers)
 
@@ -154,7 +168,7 @@ class InvertedBottleneck(nnx.Module):
             "project": self.project.cut(hidden, outs),
             "project_norm": self.project_norm.cut(outs),
         }
-        if plan.squeeze_excite:
+        if self.squeeze_excite is not None and not (isinstance(read, Cut) and not plan.gated(read)):
             layers["squeeze_excite"] = self.squeeze_excite.cut(hidden, plan.axis(read, plan.squeezed))
         return InvertedBottleneck(plan, **layers)
 
@@ -178,8 +192,13 @@ class InvertedBottleneck(nnx.Module):
         h = hidden.gate(nonlinear(h))
         h, used["depthwise_norm"] = block.depthwise_norm(block.depthwise(h), given.get("depthwise_norm"))
         h = hidden.gate(nonlinear(h))
-        if plan.squeeze_excite:
-            h = block.squeeze_excite(h, plan.axis(read, plan.squeezed))
+        if block.squeeze_excite is not None:
+            squeeze_excite, squeezed = block.squeeze_excite, plan.axis(read, plan.squeezed)
+
+            def gate(x: Array) -> tuple[Array, None]:
+                return squeeze_excite(x, squeezed), None
+
+            h, _ = gate(h) if len(plan.squeeze_excite) == 1 else read.optional(plan.gate_choice, 1, gate, h)
         h, used["project_norm"] = block.project_norm(block.project(h), given.get("project_norm"))
         h = outs.gate(h)
         return (x + h if plan.residual else h), used
@@ -254,7 +273,7 @@ def _bound(block: InvertedBottleneck, read: Reading, stats: dict[str, Any] | Non
 
 @dataclass(frozen=True, kw_only=True)
 class Mobile:
-    """The space. The default suits images of 24 to 32 px: 1.6 * 10^9 networks of 0.2 to 4 M MACs at 24 px.
+    """The space. The default suits images of 24 to 40 px: 7.4 * 10^9 networks of 0.12 to 3.8 M MACs at 32 px.
 
     Attributes:
       image_size: height and width of the images, px.
@@ -268,14 +287,14 @@ class Mobile:
       head_channels: of the last convolution, before pooling.
     """
 
-    image_size: int = 24
+    image_size: int = 32
     image_channels: int = 1
     classes: int = 10
     stem_channels: int = 8
     stem_stride: int = 2
     stages: tuple[Stage, ...] = (
         Stage(widths=(8, 12, 20), stride=2),
-        Stage(widths=(8, 16, 32), stride=2, squeeze_excite=True, activation="hard_swish"),
+        Stage(widths=(8, 16, 32), stride=2, squeeze_excite=(False, True), activation="hard_swish"),
     )
     kernels: tuple[int, ...] = (3, 5, 7)
     expansions: tuple[int, ...] = (3, 4, 6)
@@ -287,6 +306,8 @@ class Mobile:
         for name in ("image_size", "image_channels", "classes", "stem_channels", "head_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if self.stem_stride not in (1, 2):
+            raise ValueError(f"`stem_stride` must be 1 or 2, got {self.stem_stride}")
         for name, odd in (("kernels", True), ("expansions", False)):
             values = getattr(self, name)
             if not values or list(values) != sorted(set(values)) or min(values) < 1:
@@ -295,7 +316,8 @@ class Mobile:
                     f" did you mean {tuple(sorted({v for v in values if v > 0})) or (3,)}?"
                 )
             if odd and any(value % 2 == 0 for value in values):
-                raise ValueError(f"`{name}` must be odd, got {values}; did you mean {tuple(v | 1 for v in values)}?")
+                better = tuple(sorted({value | 1 for value in values}))
+                raise ValueError(f"`{name}` must be odd, got {values}; did you mean {better}?")
         check_choices(self.choices)
 
     @cached_property
@@ -329,7 +351,7 @@ class Mobile:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """Per stage its width and depth, then per block its kernel and expansion."""
+        """Per stage its width and depth, then per block its kernel, its expansion and whether it gates its channels."""
         return self._choices
 
     @cached_property
@@ -343,6 +365,8 @@ class Mobile:
             requires = (plan.depth_choice, plan.at_least) if plan.at_least else None
             choices.append(Choice(name=f"{plan.name}.kernel", options=plan.kernels, requires=requires))
             choices.append(Choice(name=f"{plan.name}.expansion", options=plan.expansions, requires=requires))
+            if len(plan.squeeze_excite) > 1:
+                choices.append(Choice(name=plan.gate_choice, options=plan.squeeze_excite, requires=requires))
         return tuple(choices)
 
     def supernet(self, key: Array) -> MobileNetwork:
@@ -381,7 +405,7 @@ def _block_layers(graph: Graph, x: int, plan: BlockPlan, read: Cut, path: str) -
     h = graph.activation(graph.norm(h, f"{path}.expand_norm", EPSILON), plan.activation)
     h = graph.depthwise(h, f"{path}.depthwise", kernel, plan.stride)
     h = graph.activation(graph.norm(h, f"{path}.depthwise_norm", EPSILON), plan.activation)
-    if plan.squeeze_excite:
+    if plan.gated(read):
         gate = graph.dense(graph.global_pool(h), int(plan.squeezed[ins, expansion]), f"{path}.squeeze_excite.reduce")
         gate = graph.activation(gate, "relu")
         gate = graph.dense(gate, graph.shape(h)[-1], f"{path}.squeeze_excite.expand")

@@ -115,7 +115,7 @@ class Masked:
     rows: dict[str, Float[Array, " options"]]
 
     @staticmethod
-    def of(choices: tuple[Choice, ...], arch: Int[Array, " choices"], dtype: Any = jnp.float32) -> "Masked":
+    def of(choices: tuple[Choice, ...], arch: Int[Any, " choices"], dtype: Any = jnp.float32) -> "Masked":
         """The reading of a discrete architecture, whose indices may be traced."""
         return Masked({c.name: jax.nn.one_hot(arch[i], len(c.options), dtype=dtype) for i, c in enumerate(choices)})
 
@@ -226,6 +226,6 @@ class Whole:
         return block(x)
 
 
-def masked(space: Space, arch: Int[Array, " choices"]) -> Masked:
+def masked(space: Space, arch: Int[Any, " choices"]) -> Masked:
     """The masked reading of an architecture, traced or not."""
     return Masked.of(space.choices, arch)

@@ -29,7 +29,7 @@ class Digits:
 
     image_size: int = 32
     test_fraction: float = 0.1667
-    val_fraction: float = 0.2
+    val_fraction: float = 0.25
     seed: int = 0
     limit: int | None = None
 

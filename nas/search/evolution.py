@@ -53,7 +53,7 @@ class Evolution:
     """
 
     space: Space
-    pop_size: int = 64
+    pop_size: int = 32
     mutation: float = 0.05
     crossover: float = 0.5
     include_extremes: bool = True

@@ -1,0 +1,75 @@
+"""What every target in the settings obeys: it builds, it models costs that make sense, its limits bind the search."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+import experiments
+from experiments.build import build
+from experiments.settings import objectives_of
+from hardware.target import Target
+from search_spaces.mobile import Mobile, Stage
+from search_spaces.space import largest, option_counts, smallest
+
+FILES = sorted((Path(experiments.__file__).parent / "configs" / "target").glob("*.yaml"))
+SPACE = Mobile(
+    image_size=16,
+    stages=(Stage(widths=(8, 16), depths=(1, 2), stride=2, activation="hard_swish"),),
+    kernels=(3, 5),
+    expansions=(2, 4),
+)
+NOTHING = {"bound": None, "minimised": False}
+ERROR_ONLY = {"val_error": {"bound": None, "minimised": True}, "peak_bytes": NOTHING, "flash_bytes": NOTHING}
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def target(request):
+    return build(OmegaConf.to_container(OmegaConf.load(request.param), resolve=True))
+
+
+def test_its_name_is_its_files():
+    for path in FILES:
+        assert OmegaConf.load(path).name == path.stem
+
+
+def test_its_costs_are_finite_modelled_and_its_own(target):
+    assert isinstance(target, Target)
+    costs = target.modelled(SPACE.layers(largest(SPACE)))
+    assert {"peak_bytes", "flash_bytes"} <= set(costs)
+    assert ({"latency_ms", "energy_mj"} <= set(costs)) == (target.device is not None)
+    for name, cost in costs.items():
+        assert (cost.name, cost.kind, cost.target) == (name, "modelled", target.name)
+        assert math.isfinite(cost.value)
+        assert cost.value > 0
+    assert target.measurable or target.device is not None  # or there would be no latency at all
+
+
+def test_more_network_never_costs_less(target):
+    def costs(arch):
+        return {name: cost.value for name, cost in target.modelled(SPACE.layers(arch)).items()}
+
+    for start in (smallest(SPACE), largest(SPACE)):
+        for gene, count in enumerate(option_counts(SPACE)):
+            rows = []
+            for option in range(count):
+                arch = np.array(start)
+                arch[gene] = option
+                rows.append(costs(arch))
+            for less, more in pairwise(rows):
+                assert all(less[name] <= more[name] for name in less), SPACE.choices[gene].name
+
+
+def test_its_limits_are_bounds_of_the_search(target):
+    assert target.limits.get("peak_bytes") == target.sram_bytes
+    assert target.limits.get("flash_bytes") == target.flash_bytes
+    bounds = {o.label: o.bound for o in objectives_of(ERROR_ONLY, target, target) if o.bound is not None}
+    assert bounds == {f"{cost}@{target.name}": limit for cost, limit in target.limits.items()}
+
+
+def test_this_machine_is_measured_and_no_other():
+    targets = [build(OmegaConf.to_container(OmegaConf.load(path), resolve=True)) for path in FILES]
+    assert [target.name for target in targets if target.measurable] == ["host_cpu"]
