@@ -87,7 +87,10 @@ def _construct(target: Any, values: dict[str, Any], plugins: Sequence[str]) -> A
         raise ValueError(f"`{target}`: {error}") from error
     hints = get_type_hints(cls if hasattr(cls, "__dataclass_fields__") else cls.__init__)
     for name, value in values.items():
-        check_type(f"`{target}`: `{name}`", value, hints.get(name, Any))
+        hint = hints.get(name, Any)
+        check_type(f"`{target}`: `{name}`", value, hint)
+        if type(value) is int and float in (hint, *get_args(hint)) and int not in get_args(hint):
+            values[name] = float(value)
     return cls(**values)
 
 
@@ -120,7 +123,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float) and isinstance(value, bool):
         return False
     if hint is float:
-        return isinstance(value, int | float) and not math.isnan(value)
+        return isinstance(value, int | float) and math.isfinite(value)
     if hint is Path:
         return isinstance(value, str | Path)
     if isinstance(hint, type) and origin is None:

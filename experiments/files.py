@@ -1,10 +1,15 @@
 """Files of a run, each written whole or not at all."""
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+LOCK = ".lock"
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -41,3 +46,18 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"`{path}` is missing; is `{path.parent}` the folder of a run?") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"`{path}` is damaged ({error}); restore it or start a new run") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a folder to this process; the lock goes with the process, however it ends.
+
+    Raises:
+      ValueError: when another process is working in the folder.
+    """
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process is working in `{folder}`; wait for it, or stop it first") from error
+        yield

@@ -1,7 +1,9 @@
 """The main job: data, supernet, measure, learn, search, answer, report; every step stored, so that it can go on."""
 
+import shlex
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,29 +14,32 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.build import build
 from experiments.console import Console
 from experiments.environment import environment
-from experiments.files import read_json, write_json
+from experiments.files import locked, read_json, write_json
 from experiments.parts import Run, assemble, keys_of
 from experiments.report import write_report
 from experiments.resume import adopt, remember
 from experiments.settings import check_settings
 from experiments.steps.answer import answer
-from experiments.steps.latency import learn_latency, measure_samples
+from experiments.steps.latency import learn_latency, measure_samples, prices_of
 from experiments.steps.search import search
 from experiments.steps.supernet import train_supernet
-from experiments.summary import last_lines, space_name, summarise
-from nas.objective import Prices, check_reachable
+from experiments.summary import last_lines, summarise
+from nas.objective import check_reachable
 from search_spaces.space import size
 
 STEPS = 7
 
 
-def run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def run(
+    config: DictConfig, folder: Path, overrides: Sequence[str], choices: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Runs the main job in a folder, from wherever the folder says it stands, and returns the summary.
 
     Args:
       config: as Hydra composed it.
       folder: made if need be; one that holds a finished run is answered with its summary at once.
       overrides: what the user typed.
+      choices: the option chosen in each group, to call things by.
 
     Raises:
       ValueError: when a setting, a file or a bound cannot be met; one line says which and what to do.
@@ -44,20 +49,26 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str,
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
     check_settings(settings)
     typed = [override for override in overrides if not override.startswith(("resume=", "hydra."))]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remember(folder, settings, typed)
-    except OSError as error:
-        raise OSError(
-            f"`{folder}` cannot be written ({error.strerror}); choose another with output=<folder>"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
+            remember(folder, settings, typed)
+        except OSError as error:
+            raise OSError(
+                f"`{folder}` cannot be written ({error.strerror}); choose another with output=<folder>"
+            ) from error
+        return _run(settings, folder, typed, choices or {})
+
+
+def _run(settings: dict[str, Any], folder: Path, typed: list[str], choices: Mapping[str, str]) -> dict[str, Any]:
     if (folder / "summary.json").exists() and (folder / "report.html").exists():
         print(f"{folder} is finished; its report is {folder / 'report.html'}")
         return read_json(folder / "summary.json")
     if settings["compile_cache"]:
         jax.config.update("jax_compilation_cache_dir", str(Path(settings["compile_cache"]).expanduser()))
 
-    identity = _identity(folder)
+    identity = _identity(folder, settings, choices)
     console = Console(folder, STEPS)
     print(f"edgenas · {folder} · {identity['device']}", flush=True)
     keys = keys_of(settings["seed"])
@@ -86,44 +97,55 @@ def run(config: DictConfig, folder: Path, overrides: Sequence[str]) -> dict[str,
         tracking.finish()
 
 
-def _identity(folder: Path) -> Mapping[str, Any]:
-    """What the run is known by and ran in; made once, kept when it goes on."""
-    path = folder / "environment.json"
+def _identity(folder: Path, settings: Mapping[str, Any], choices: Mapping[str, str]) -> Mapping[str, Any]:
+    """What the run is known by and ran in; made when it is started, and kept, with each change, when it goes on."""
+    path, now = folder / "environment.json", environment()
     if not path.exists():
-        write_json(path, {"run": uuid.uuid4().hex[:12], "created": datetime.now(UTC).isoformat(), **environment()})
-    return read_json(path)
+        source = settings["supernet"]["from"]
+        named = read_json(Path(source) / "environment.json")["space"] if source else choices.get("search_space")
+        space = named or settings["search_space"]["_target_"].rpartition(".")[2].lower()
+        started = {"run": uuid.uuid4().hex[:12], "created": datetime.now(UTC).isoformat(), "space": space}
+        write_json(path, {**started, **now, "resumed_with": []})
+    identity = read_json(path)
+    known = [{name: identity[name] for name in now}, *identity["resumed_with"]]
+    if now != known[-1]:
+        identity["resumed_with"].append(now)
+        write_json(path, identity)
+        print(f"note: versions, device or commit differ from when {folder} was started; both are in {path.name}")
+    return identity
 
 
 def _steps(run: Run, overrides: Sequence[str]) -> dict[str, Any]:
     parts, console, target = run.parts, run.console, run.parts.target.name
-    with console.step("supernet", f"{space_name(run.settings)}, {size(parts.space):,} networks"):
+    with console.step("supernet", f"{run.identity['space']}, {size(parts.space):,} networks"):
         params, losses = train_supernet(run)
         supernet = parts.trainer.network(params)
     with console.step("measure", f"sampled networks on {target}"):
         sampled, costs = measure_samples(run, supernet)
     with console.step("learn", f"latency on {target}"):
         fitted = learn_latency(run, sampled, costs)
-        predictors = {target: (run.build("predictor"), fitted.weights)} if fitted else {}
-        prices = Prices(parts.space, parts.targets, predictors)
+        prices = prices_of(run, fitted)
         check_reachable(parts.space, prices, parts.objectives)
     with console.step("search", f"{run.settings['evaluations']} networks by each search"):
         searched = search(run, supernet, prices)
     with console.step("answer", "three networks of the front"):
         networks, front = answer(run, params, searched.front)
+    summary = summarise(
+        run,
+        losses=losses,
+        sampled=sampled,
+        costs=costs,
+        fitted=fitted,
+        searched=searched,
+        networks=networks,
+        front=front,
+        command=shlex.join(["edgenas", *overrides]),
+    )
     with console.step("report", str(run.folder / "report.html")):
-        summary = summarise(
-            run,
-            losses=losses,
-            sampled=sampled,
-            costs=costs,
-            fitted=fitted,
-            searched=searched,
-            networks=networks,
-            front=front,
-            overrides=overrides,
-        )
         write_json(run.folder / "summary.json", summary)
         write_report(run.folder)
+    summary["seconds"] = dict(console.seconds)
+    write_json(run.folder / "summary.json", summary)
     for line in last_lines(summary):
         console.say(line)
     print(f"\n{sum(console.seconds.values()):.0f} s in all. Report: {run.folder / 'report.html'}", flush=True)

@@ -17,9 +17,9 @@ from nas.data.dataset import Dataset
 from nas.judge import SupernetJudge
 from nas.objective import Objective, Prices, check_reachable
 from nas.training import Trainer
-from search_spaces.space import Space
+from search_spaces.space import Space, smallest
 
-KEYS = ("init", "train", "calibrate", "sample", "evolution", "random", "tune")
+KEYS = ("init", "train", "calibrate", "sample", "search", "random", "tune")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,15 @@ def assemble(settings: Mapping[str, Any], calibration_key: jax.Array) -> Parts:
     target, embedded = build(settings["target"], plugins), build(settings["embedded"], plugins)
     targets = (target,) if target.name == embedded.name else (target, embedded)
     objectives = objectives_of(settings["objectives"], target, embedded)
-    known = [o for o in objectives if not (o.cost == "latency_ms" and target.measurable)]
-    check_reachable(space, Prices(space, targets, {}), known)
+    prices = Prices(space, targets, {})
+    to_come = {"val_error", *([f"latency_ms@{target.name}"] if target.measurable else [])}
+    for objective in objectives:
+        if objective.label not in {*to_come, *prices(smallest(space))}:
+            raise ValueError(
+                f"`{objective.label}` cannot be had: {objective.target} neither measures nor models it; choose another"
+                f" target, or set objectives.{objective.cost}.minimised=false and its bound to null"
+            )
+    check_reachable(space, prices, [o for o in objectives if o.label not in to_come])
     training = build(settings["training"], plugins)
     data = source.load()
     return Parts(

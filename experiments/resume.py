@@ -31,7 +31,7 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
         raise ValueError(f"`{Path(folder) / OVERRIDES}` is damaged (no list of settings); start a new run")
     given = [a for a in arguments if not a.startswith("resume=")]
     for override in given:
-        if not override.startswith("-") and override not in stored:
+        if not override.startswith(("-", "hydra.")) and override not in stored:
             started = " ".join(stored) or "no settings"
             raise ValueError(
                 f"`{override}` is not what `{folder}` was started with ({started}); leave it out, or start a new run"
@@ -54,7 +54,7 @@ def adopt(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         raise ValueError(f"supernet.from={source} is not the folder of a run: `{path}` is missing")
     try:
         trained = OmegaConf.load(path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"`{path}` is damaged ({error}); name another run") from error
     if not isinstance(trained, DictConfig) or any(section not in trained for section in SUPERNET):
         raise ValueError(f"`{path}` is damaged (no settings of a run); name another run")
@@ -66,7 +66,9 @@ def adopt(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 " leave it out, or train a new one"
             )
     adopted = config.copy()
+    root = OmegaConf.select(trained, "supernet.from") or str(Path(str(source)).absolute())
     with open_dict(adopted):
+        adopted.supernet["from"] = root  # that run's own supernet may be another's
         for section in SUPERNET:  # in whole: merged, another option's settings would stay behind
             adopted[section] = trained[section]
     return adopted

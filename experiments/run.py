@@ -13,13 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.build import nearest
+from experiments.files import LOCK, write
 from experiments.resume import prepare_arguments
+from experiments.sweep import ERROR, failures
 
 DEBUG = "EDGENAS_DEBUG"
 EXPECTED = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
 """What settings, files and devices can cause; anything else is a fault of ours and keeps its traceback."""
 
-BEFORE_WORK = {"overrides.json", "config.yaml", "environment.json", "seconds.json"}
+BEFORE_WORK = {LOCK, "overrides.json", "config.yaml", "environment.json", "seconds.json"}
 """Files that a run writes before it does any work."""
 
 _failed: list[str] = []
@@ -32,15 +34,19 @@ def _job(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     new = not folder.exists() or not any(folder.iterdir())
+    choices = {group: option for group, option in settings.runtime.choices.items() if not group.startswith("hydra/")}
     try:
-        run(config, folder, list(settings.overrides.task))
+        run(config, folder, list(settings.overrides.task), choices)
     except EXPECTED as error:  # kept from Hydra, which prints more than a line; and the rest of a sweep goes on
         if os.environ.get(DEBUG):
             raise
         line = _one_line(error, settings.overrides.task)
-        _failed.append(f"{folder}: {line}" if settings.mode == RunMode.MULTIRUN else line)
-        if new:
-            _forget(folder)
+        if settings.mode == RunMode.MULTIRUN:  # a launcher may run jobs elsewhere: the sweep finds their failures here
+            write(folder / ERROR, f"{line}\n")
+        else:
+            _failed.append(line)
+            if new and not line.startswith("another process"):
+                _forget(folder)
 
 
 def _forget(folder: Path) -> None:
@@ -55,14 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the main job; exits with 0, with 2 after a line that says what to change, with 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here
+    code = 0
     try:
         sys.argv = ["edgenas", *prepare_arguments(given)]
         _failed.clear()
         _job()
-        for line in _failed:
+        for line in [*_failed, *failures()]:
             print(f"edgenas: error: {line}", file=sys.stderr)
-        if _failed:
-            sys.exit(2)
+            code = 2
+        if code:
+            sys.exit(code)
     except KeyboardInterrupt:
         print("\nedgenas: stopped; go on with edgenas resume=<the run's folder>", file=sys.stderr)
         sys.exit(130)

@@ -62,8 +62,22 @@ def check_settings(plain: Mapping[str, Any]) -> None:
     for name, at_least in least.items():
         if value(name) < at_least:
             raise ValueError(f"`{name}` must be a whole number of at least {at_least}, got {value(name)}")
+    if value("seed") >= 2**32:
+        raise ValueError(f"`seed` must be below 2**32, got {value('seed')}")
     if value("fine_tune.learning_rate") <= 0:
         raise ValueError(f"`fine_tune.learning_rate` must be above 0, got {value('fine_tune.learning_rate')}")
+    _check_objects(plain)
+
+
+def _check_objects(plain: Mapping[str, Any]) -> None:
+    """Builds what the groups describe: a search that cannot be should not wait until the supernet is trained."""
+    plugins = plain["plugins"]
+    for group in ("target", "embedded", "predictor", "tracking"):
+        build(plain[group], plugins)
+    source = build(plain["data"], plugins)
+    shape = {name: getattr(source, name) for name in ("image_size", "image_channels", "classes")}
+    build(plain["search"], plugins, space=build(plain["search_space"], plugins, **shape))
+    build(plain["training"], plugins)
 
 
 def _check_names(prefix: str, given: Any, known: Mapping[str, Any]) -> None:
@@ -95,7 +109,8 @@ def objectives_of(settings: Mapping[str, Mapping[str, Any]], target: Target, emb
         if entry["bound"] is None and not entry["minimised"]:
             continue
         of = "" if cost in OF_NO_TARGET else (target if cost == "latency_ms" else board).name
-        found.append(Objective(cost=cost, target=of, bound=entry["bound"], minimised=entry["minimised"]))
+        bound = None if entry["bound"] is None else float(entry["bound"])
+        found.append(Objective(cost=cost, target=of, bound=bound, minimised=entry["minimised"]))
     if not any(objective.minimised for objective in found):
         raise ValueError("no objective is minimised; set objectives.val_error.minimised=true, say")
     known = {objective.label for objective in found if objective.bound is not None}

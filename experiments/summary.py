@@ -1,6 +1,5 @@
 """A run's summary: what `summary.json` holds, and the lines that end the run."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,12 @@ def summarise(
     searched: Searched,
     networks: list[dict[str, Any]],
     front: list[dict[str, Any]],
-    overrides: Sequence[str],
+    command: str,
 ) -> dict[str, Any]:
     """All that a run found, as JSON."""
-    parts, settings = run.parts, run.settings
+    parts, settings, counts = run.parts, run.settings, list(searched.evaluations.values())
     return {
-        "space": space_name(settings),
+        "space": run.identity["space"],
         "space_class": settings["search_space"]["_target_"],
         "space_size": size(parts.space),
         "choices": len(parts.space.choices),
@@ -49,21 +48,16 @@ def summarise(
         "search": settings["search"]["_target_"],
         "reference": searched.reference,
         "hypervolume": searched.hypervolume,
-        "evaluations": searched.evaluations["evolution"],
+        "evaluations": max(counts) if len(set(counts)) == 1 else None,
         "evaluations_by_search": searched.evaluations,
         "networks": networks,
         "front": front,
         "seconds": dict(run.console.seconds),
         **{name: run.identity[name] for name in ("run", "versions", "commit", "device", "created")},
         "seed": settings["seed"],
-        "command": " ".join(["edgenas", *overrides]),
+        "command": command,
         "config": dict(settings),
     }
-
-
-def space_name(settings: Any) -> str:
-    """The space's name: its class, in lower case."""
-    return settings["search_space"]["_target_"].rpartition(".")[2].lower()
 
 
 def _target(run: Run, target: Target, predicted: bool) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Tracking(Protocol):
     """Receives a run's numbers."""
 
@@ -53,25 +54,31 @@ class Wandb:
             raise ValueError(f"`tracking.mode` must be offline, online or disabled, got `{self.mode}`")
 
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """Starts a run there.
+        """Starts a run there, or goes on with it where the folder is that of a run that was stopped.
 
         Raises:
-          ValueError: when wandb is not installed.
+          ValueError: when wandb is not installed, or `online` and nobody is logged in.
         """
         try:
             import wandb
+            from wandb.errors import Error as WandbError
         except ImportError as error:
             raise ValueError(
                 "tracking=wandb needs the package wandb: pip install wandb, or leave tracking=none"
             ) from error
-        wandb.init(
-            project=self.project,
-            mode=self.mode,
-            dir=folder,
-            name=folder.name,
-            config=dict(config),
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        try:
+            wandb.init(
+                project=self.project,
+                mode=self.mode,
+                dir=folder,
+                name=folder.name,
+                id=folder.name,
+                resume="allow" if self.mode == "online" else None,
+                config=dict(config),
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except WandbError as error:
+            raise ValueError(f"tracking.mode={self.mode}: {error}; run `wandb login`, or use offline") from error
 
     def log(self, numbers: Mapping[str, float]) -> None:
         """Logs one step."""

@@ -28,6 +28,8 @@ from search_spaces.space import Space, options
 
 VERSION = 1
 
+_forward = jax.jit(lambda network, images: network(images))  # compiled once for each network and batch size
+
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
@@ -56,7 +58,7 @@ class Winner:
 
     def logits(self, images: Float[Any, "batch height width channels"]) -> Float[Array, "batch classes"]:
         """Logits of normalised images."""
-        return jax.jit(lambda network, x: network(x))(self.network, jnp.asarray(images))
+        return _forward(self.network, jnp.asarray(images))
 
     def classify(self, path: str | Path) -> str:
         """The class of a picture file.
@@ -114,7 +116,7 @@ def save(
         "# A network found by edgenas\n\n"
         "```python\n"
         "from experiments.winner import load\n"
-        f'network = load("{folder}")\n'
+        'network = load("<this folder>")\n'
         'print(network.classify("picture.png"))\n'
         "```\n\n"
         "`model.onnx` gives the same logits in any ONNX runtime; `preprocessing.json` says what it wants as input.\n",

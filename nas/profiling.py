@@ -1,4 +1,4 @@
-"""Chooses networks that cover a space's range of costs, measures them, and learns latency from them."""
+"""Chooses networks to measure that cover a space's range of costs, and learns latency from their measurements."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

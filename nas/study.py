@@ -7,7 +7,7 @@ import io
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,14 @@ class Standing:
 
     Attributes:
       generation: generations told.
+      last_new: the last of them that judged a new network; 0 before the first.
       finished: whether it has had all its evaluations.
       state: the arrays of its state by name.
       judged: what it has judged, in order.
     """
 
     generation: int
+    last_new: int
     finished: bool
     state: dict[str, np.ndarray]
     judged: list[Judged]
@@ -60,22 +62,20 @@ class Study:
           ValueError: when the file is not a study.
         """
         self.path, self.sources = path, dict(sources or {})
-        try:
-            with self._open() as connection:
-                connection.executescript(TABLES)
-        except sqlite3.DatabaseError as error:
-            raise ValueError(
-                f"`{path}` cannot be used as a study ({error}); remove it or name another folder"
-            ) from error
+        with self._open() as connection:
+            connection.executescript(TABLES)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=30)
         try:
-            with connection:  # commits, or rolls back on an error
+            with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:  # commits, or rolls back
                 yield connection
-        finally:
-            connection.close()
+        except sqlite3.OperationalError as error:  # locked, full, not to be written
+            raise OSError(f"`{self.path}` cannot be written ({error}); make room, or stop what else uses it") from error
+        except sqlite3.Error as error:
+            raise ValueError(
+                f"`{self.path}` cannot be used as a study ({error}); remove it or name another folder"
+            ) from error
 
     def commit(
         self, search: str, generation: int, rows: Sequence[Judged], state: Any, *, finished: bool = False
@@ -122,9 +122,12 @@ class Study:
             if row is None:
                 return None
             judged = self._judged(connection, search)
+            (last_new,) = connection.execute(
+                "SELECT COALESCE(MAX(generation), 0) FROM judged WHERE search = ?", (search,)
+            ).fetchone()
         with np.load(io.BytesIO(row[2]), allow_pickle=False) as arrays:
             state = {name: arrays[name] for name in arrays.files}
-        return Standing(generation=row[0], finished=bool(row[1]), state=state, judged=judged)
+        return Standing(generation=row[0], last_new=last_new, finished=bool(row[1]), state=state, judged=judged)
 
     def judged(self, search: str) -> list[Judged]:
         """What a search has judged, in order."""

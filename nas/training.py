@@ -55,7 +55,7 @@ class Training:
     weight_decay: float = 1e-2
     label_smoothing: float = 0.1
     clip_norm: float = 1.0
-    shift: int = 1
+    shift: int = 3
     checkpoint_every: int = 5
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ def front(judged: Sequence[Judged], objectives: Sequence[Objective]) -> list[Jud
     kept = [j for j, ok in zip(judged, feasible(judged, objectives), strict=True) if ok]
     if not kept:
         nearest = ", ".join(
-            f"{o.label} at most {o.bound:g} (lowest judged: {min(j.costs[o.label].value for j in judged):.4g})"
+            f"{o.label} at most {o.bound:g} (lowest judged: {min(j.costs[o.label].value for j in judged):g})"
             for o in objectives
             if o.bound is not None
         )

@@ -1,6 +1,6 @@
 """Depthwise convolution that is fast on CPUs too: a sum of shifted products, with gradients written the same way.
 
-XLA's grouped convolution is many times slower there (`experiments/benchmarks` measures it); elsewhere it is used as is.
+XLA's grouped convolution takes some ten times as long there; elsewhere it is used as it is.
 """
 
 from functools import partial, reduce

@@ -37,7 +37,7 @@ def extract(space: Space, supernet: Any, arch: Int[Any, " choices"], stats: Any)
       space: the space of the supernet.
       supernet: shared parameters.
       arch: the architecture.
-      stats: batch-norm statistics of that architecture under the masked reading (see `nas/calibration.py`).
+      stats: batch-norm statistics of that architecture under the masked reading (as `nas/judge.py` gives them).
 
     Raises:
       ValueError: when the architecture is not of this space.

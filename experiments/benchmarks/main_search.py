@@ -23,13 +23,12 @@ from experiments.console import Console
 from experiments.environment import environment
 from experiments.parts import Run, assemble, keys_of
 from experiments.resume import CONFIG
-from experiments.steps.latency import learn_latency, measure_samples
-from experiments.steps.search import SEARCHES, judge_of, reference_point, volume
+from experiments.steps.latency import learn_latency, measure_samples, prices_of
+from experiments.steps.search import both, judge_of, reference_point, volume
 from experiments.steps.supernet import train_supernet
 from experiments.tracking import NoTracking
-from nas.objective import Judged, Prices
+from nas.objective import Judged
 from nas.search.loop import run_search
-from nas.search.random_search import RandomSearch
 from nas.study import Study
 
 
@@ -58,28 +57,28 @@ def compare(source: Path | None, seeds: int, evaluations: int | None, scratch: P
     Raises:
       ValueError: when the folder is not a run's, or there are no seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"`--seeds` must be at least 1, got {seeds}")
+    for name, value in (("seeds", seeds), ("evaluations", evaluations)):
+        if value is not None and value < 1:
+            raise ValueError(f"`--{name}` must be at least 1, got {value}")
     run = _open(source, scratch)
     params, _ = train_supernet(run)
     supernet = run.parts.trainer.network(params)
     fitted = learn_latency(run, *measure_samples(run, supernet))
-    prices = Prices(
-        run.parts.space,
-        run.parts.targets,
-        {run.parts.target.name: (run.build("predictor"), fitted.weights)} if fitted else {},
-    )
+    prices = prices_of(run, fitted)
     reference = reference_point(run.parts, prices)
     judge = _remembering(judge_of(run.parts, supernet, prices))
     budget = evaluations or run.settings["evaluations"]
-    controller = run.build("search", space=run.parts.space)
-    controllers = (controller, RandomSearch(space=run.parts.space, pop_size=controller.pop_size))
+    controllers = both(run.build("search", space=run.parts.space))
     study = Study(scratch / "study.sqlite")
     rows = []
-    print(f"{'seed':>4}  {'evolution':>9}  {'random':>9}   hypervolume after {budget} distinct networks each")
+    print(
+        f"{'seed':>4}  "
+        + "  ".join(f"{name:>9}" for name in controllers)
+        + f"   hypervolume after {budget} distinct networks each"
+    )
     for seed in range(seeds):
         row: dict[str, Any] = {"seed": seed}
-        for number, (name, each) in enumerate(zip(SEARCHES, controllers, strict=True)):
+        for number, (name, each) in enumerate(controllers.items()):
             found = run_search(
                 each,
                 judge,
@@ -92,14 +91,14 @@ def compare(source: Path | None, seeds: int, evaluations: int | None, scratch: P
             row[name] = volume(found, run.parts.objectives, reference)
             row[f"{name}_networks"] = len(found)
         rows.append(row)
-        print(f"{seed:>4}  {row['evolution']:>9.4f}  {row['random']:>9.4f}", flush=True)
+        print(f"{seed:>4}  " + "  ".join(f"{row[name]:>9.4f}" for name in controllers), flush=True)
     summary: dict[str, Any] = {}
-    for name in SEARCHES:
+    for name in controllers:
         values = np.array([row[name] for row in rows])
         summary[f"{name}_mean"] = float(values.mean())
         summary[f"{name}_std"] = float(values.std(ddof=1)) if seeds > 1 else 0.0
-    print("mean  " + "  ".join(f"{summary[f'{name}_mean']:>9.4f}" for name in SEARCHES))
-    print("std   " + "  ".join(f"{summary[f'{name}_std']:>9.4f}" for name in SEARCHES))
+    print("mean  " + "  ".join(f"{summary[f'{name}_mean']:>9.4f}" for name in controllers))
+    print("std   " + "  ".join(f"{summary[f'{name}_std']:>9.4f}" for name in controllers))
     return {
         "rows": rows,
         "summary": summary,
@@ -125,7 +124,7 @@ def _open(source: Path | None, scratch: Path) -> Run:
     return Run(
         settings=settings,
         folder=scratch,
-        identity={"run": "main_search", **environment()},
+        identity={"run": "main_search", "space": "benchmark", **environment()},
         keys=keys,
         console=Console(scratch, 1),
         tracking=NoTracking(),

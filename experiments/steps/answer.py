@@ -5,20 +5,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.files import read_json
 from experiments.parts import Run
-from experiments.steps.latency import network_of, timed
+from experiments.steps.latency import MEASURED, network_of, timed
 from experiments.winner import save
 from hardware.cost import Cost
 from hardware.onnx_export import to_onnx
 from hardware.onnx_runtime import OnnxRuntime
-from hardware.target import Network, reference_time
+from hardware.target import Network
 from nas.objective import Judged
 from nas.training import normalise
-from nas.winners import Finished, choose, finish
+from nas.winners import Finished, choose, finish, pieces
 from search_spaces.extract import weights
 from search_spaces.layers import total_macs, total_params
 from search_spaces.space import options
 
+PARITY = 1e-4  # largest difference allowed between the logits of JAX and ONNX Runtime
 NOT_SHOWN = ("val_error", "macs", "params")  # these stand beside the costs
 
 
@@ -59,8 +61,7 @@ def _measure_front(run: Run, params: Any, best: list[Judged], chosen: list[Judge
     supernet = run.parts.trainer.network(params)
     networks: dict[str, Network] = {str(arch): network_of(run, supernet, np.array(arch, np.int32)) for arch in archs}
     # On the scale of the measurements that the predictor learned from: the machine may be slower or faster by now.
-    campaign = None if run.settings["measuring"]["reuse"] else f"{run.identity['run']}/sample"
-    scale = reference_time(run.parts.target, run.store, campaign)
+    scale = read_json(run.folder / MEASURED)["reference_ms"]
     return dict(zip(archs, timed(run, networks, "front", reuse=False, reference_ms=scale), strict=True))
 
 
@@ -73,7 +74,11 @@ def _deliver(
     model = to_onnx(layers, weights(done.extracted))
     images = np.asarray(normalise(run.parts.data.test.images, run.parts.data)).transpose(0, 3, 1, 2)
     runtime = OnnxRuntime(threads=1)
-    difference = float(np.abs(runtime.run(runtime.prepare(model), images) - done.logits).max())
+    session = runtime.prepare(model)
+    logits = np.concatenate([runtime.run(session, piece) for piece in pieces(images)])
+    difference = float(np.abs(logits - done.logits).max())
+    if difference > PARITY:
+        raise ValueError(f"the ONNX of `{role}` differs from JAX by {difference:.2g}, more than {PARITY}; report this")
     costs = [cost.to_dict() for label, cost in judged.costs.items() if label not in NOT_SHOWN]
     if judged.arch in measured:
         costs.append(measured[judged.arch].to_dict())

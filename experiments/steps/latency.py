@@ -6,11 +6,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from experiments.files import read_json, write_json
 from experiments.parts import Run
 from hardware.cost import Cost
-from hardware.target import Network, measure_networks
+from hardware.target import Network, measure_networks, reference_time
+from nas.objective import Prices
 from nas.profiling import Fitted, learn, spread
 from search_spaces.extract import extract, weights
+
+MEASURED = "measured.json"
+"""The run's own copy of what its predictor learned from, and of the reference network's time on that scale."""
 
 
 def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks choices"], list[Cost]]:
@@ -19,6 +24,11 @@ def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks 
     if not target.measurable:
         console.say(f"{target.name} cannot be run from this machine: its costs are modelled, none is measured")
         return np.zeros((0, len(space.choices)), np.int32), []
+    path = run.folder / MEASURED
+    if path.exists():
+        kept = read_json(path)
+        console.say(f"{len(kept['archs'])} networks measured before, from {path}")
+        return np.array(kept["archs"], np.int32), [Cost(**cost) for cost in kept["costs"]]
     sampled = spread(run.keys["sample"], space, run.settings["measuring"]["networks"])
     networks: dict[str, Network] = {}
     with console.bar(len(sampled), "extracting", "network") as bar:
@@ -26,6 +36,11 @@ def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks 
             networks[f"sample {i}"] = network_of(run, supernet, arch)
             bar.update()
     costs = timed(run, networks, "sample", reuse=run.settings["measuring"]["reuse"])
+    scale = reference_time(
+        target, run.store, None if run.settings["measuring"]["reuse"] else campaign_of(run, "sample")
+    )
+    # Kept with the run: what it learned from must not change when it goes on, whatever becomes of the shared store.
+    write_json(path, {"archs": sampled.tolist(), "costs": [cost.to_dict() for cost in costs], "reference_ms": scale})
     values = np.array([cost.value for cost in costs])
     spreads = np.array([(cost.std or 0) / cost.value for cost in costs])
     console.say(
@@ -33,6 +48,11 @@ def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks 
         f" spread {100 * np.median(spreads):.1f} % (median)"
     )
     return sampled, costs
+
+
+def campaign_of(run: Run, name: str) -> str:
+    """What a go at measuring is called in the store: the run's own id stands before it."""
+    return f"{run.identity['run']}/{name}"
 
 
 def network_of(run: Run, supernet: Any, arch: Int[np.ndarray, " choices"]) -> Network:
@@ -54,7 +74,7 @@ def timed(
             run.parts.target,
             networks,
             run.store,
-            campaign=f"{run.identity['run']}/{campaign}",
+            campaign=campaign_of(run, campaign),
             reuse=reuse,
             reference_ms=reference_ms,
             progress=progress,
@@ -74,3 +94,9 @@ def learn_latency(run: Run, sampled: Int[np.ndarray, "networks choices"], costs:
         run.console.say(f"  {name:<32} {v.spearman:>8.3f}  {v.mape:>5.1f} %  {100 * v.within_10:>8.0f} %")
     run.tracking.log({"predictor/spearman": fitted.validation.spearman, "predictor/mape": fitted.validation.mape})
     return fitted
+
+
+def prices_of(run: Run, fitted: Fitted | None) -> Prices:
+    """The costs that need no running: predicted where something was learned, else modelled."""
+    predictors = {run.parts.target.name: (run.build("predictor"), fitted.weights)} if fitted else {}
+    return Prices(run.parts.space, run.parts.targets, predictors)

@@ -11,13 +11,14 @@ from hardware.cost import Cost
 from nas.objective import Judged, Objective, Prices, cost_matrix, feasible
 from nas.pareto import hypervolume
 from nas.search.loop import run_search
+from nas.search.protocol import Search
 from nas.search.random_search import RandomSearch
 from nas.study import Study
 from nas.winners import front
 from search_spaces.space import largest
 
-SEARCHES = ("evolution", "random")
-"""The names both searches have in the study, whatever controller `search=` puts first."""
+YARDSTICK = "random"
+"""The name of random search in the study; the other is called by its class."""
 
 
 class Searched(NamedTuple):
@@ -44,7 +45,8 @@ def search(run: Run, supernet: Any, prices: Prices) -> Searched:
     """
     parts, console, evaluations = run.parts, run.console, run.settings["evaluations"]
     controller = run.build("search", space=parts.space)
-    controllers = (controller, RandomSearch(space=parts.space, pop_size=controller.pop_size))
+    controllers = both(controller)
+    first = next(iter(controllers))
     sources = {
         "measured": "supernet's weights, recalibrated, on the validation split",
         "predicted": run.settings["predictor"]["_target_"],
@@ -54,7 +56,7 @@ def search(run: Run, supernet: Any, prices: Prices) -> Searched:
     judge = judge_of(parts, supernet, prices)
     reference = reference_point(parts, prices)
     found: dict[str, list[Judged]] = {}
-    for name, each in zip(SEARCHES, controllers, strict=True):
+    for name, each in controllers.items():
         with console.bar(evaluations, name, "network") as bar:
 
             def progress(done: int, bar: Any = bar) -> None:
@@ -64,20 +66,26 @@ def search(run: Run, supernet: Any, prices: Prices) -> Searched:
                 each,
                 judge,
                 parts.objectives,
-                key=run.keys[name],
+                key=run.keys["search" if name == first else YARDSTICK],
                 evaluations=evaluations,
                 study=study,
                 name=name,
                 progress=progress,
             )
     volumes = {name: volume(judged, parts.objectives, reference) for name, judged in found.items()}
-    best = front(found[SEARCHES[0]], parts.objectives)
+    best = front(found[first], parts.objectives)
     for name, judged in found.items():
         console.say(f"{name:<10} {len(judged)} networks, hypervolume {volumes[name]:.4f}")
-    console.say(f"{len(best)} networks on the front of the {SEARCHES[0]}")
+    console.say(f"{len(best)} networks on the front of {first}")
     run.tracking.log({f"hypervolume/{name}": value for name, value in volumes.items()})
     counts = {name: len(judged) for name, judged in found.items()}
     return Searched(best, reference.tolist(), volumes, counts)
+
+
+def both(controller: Search) -> dict[str, Search]:
+    """The search that was asked for, by the name of its class, and random search as its yardstick."""
+    yardstick = RandomSearch(space=controller.space, pop_size=controller.pop_size)
+    return {type(controller).__name__.lower(): controller, YARDSTICK: yardstick}
 
 
 def judge_of(parts: Parts, supernet: Any, prices: Prices) -> Callable[[tuple[int, ...]], Judged]:

@@ -54,7 +54,7 @@ def run_search(
             return order
     known = {judged.arch: judged for judged in order}
     evaluations = min(evaluations, size(search.space))
-    idle = 0
+    idle = standing.generation - standing.last_new if standing else 0
     while len(order) < evaluations and idle < PATIENCE:
         asked = np.asarray(search.ask(jax.random.fold_in(ask_key, generation), state))
         new: list[Judged] = []

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import absl.logging
 import pytest
 from beartype.roar import BeartypeDecorHintPep585DeprecationWarning
 
@@ -81,6 +82,8 @@ def main() -> Callable[..., None]:
         warnings.simplefilter("ignore", BeartypeDecorHintPep585DeprecationWarning)
         for module in ("job", "run", "sweep"):
             import_module(f"experiments.{module}")
+    # Hydra shuts all log handlers down, and absl's would close the stream it found: pytest's own.
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
     return import_module("experiments.run").main
 
 

@@ -16,6 +16,8 @@ from nas.objective import Objective, Prices, check_reachable
 from search_spaces.mobile import Mobile, Stage
 
 NEVER = "training.epochs=-5"  # refused as the last of all settings: no case here trains, whatever it is let through
+LATE = "calibration_images=999999"  # refused later still, once bounds and data are seen
+SMALL = "search_space.stages=[{_target_:search_spaces.mobile.Stage,widths:[8],depths:[1]}]"
 
 
 @pytest.mark.parametrize(
@@ -59,10 +61,15 @@ NEVER = "training.epochs=-5"  # refused as the last of all settings: no case her
         ("data.limit=0", "`limit` must be"),
         ("target.protocol.rounds=0", "`rounds` must be 1 or more, got 0"),
         ("objectives.val_error.minimised=false objectives.latency_ms.minimised=false"
-         " objectives.energy_mj.minimised=false", "no objective is minimised"),
-        ("objectives.macs.bound=10", "macs at most 10; the lowest reached is"),
-        ("objectives.flash_bytes.bound=10", "flash_bytes@stm32h743 at most 10; the lowest reached is"),
-        ("target=stm32h743 objectives.latency_ms.bound=1e-6", "latency_ms@stm32h743 at most 1e-06; the lowest"),
+         f" objectives.energy_mj.minimised=false {LATE}", "no objective is minimised"),
+        (f"objectives.macs.bound=10 {LATE} {SMALL}", "macs at most 10; the lowest reached is"),
+        (f"objectives.flash_bytes.bound=10 {LATE} {SMALL}", "flash_bytes@stm32h743 at most 10; the lowest reached is"),
+        (f"target=stm32h743 objectives.latency_ms.bound=1e-6 {LATE} {SMALL}", "latency_ms@stm32h743 at most 1e-06;"),
+        (f"{LATE} {SMALL}", "`calibration_images` must be 2 to the number of training images"),
+        ("search.pop_size=1", "`pop_size` must be at least 2, got 1"),
+        ("search.mutation=2", "`mutation`"),
+        ("predictor.ridge=-1", "`ridge`"),
+        ("tracking=wandb tracking.mode=of", "`mode` must be one of `offline`, `online`, `disabled`, got `of`"),
         # classes
         ("search_space._target_=os.system", "`os.system` is of package `os`, which is not one of ours"),
         ("search_space._target_=search_spaces.mobile.Mobil", "has no `Mobil`; did you mean `Mobile`?"),
@@ -80,7 +87,7 @@ NEVER = "training.epochs=-5"  # refused as the last of all settings: no case her
     ],
 )  # fmt: skip
 def test_what_is_typed_wrong_gets_one_line(refused, tmp_path, arguments, phrases):
-    never = [] if "training.epochs" in arguments or "resume" in arguments else [NEVER]
+    never = [] if any(w in arguments for w in ("training.epochs", "resume", LATE)) else [NEVER]
     output = [] if "output" in arguments or "resume" in arguments else [f"output={tmp_path / 'runs'}"]
     line = refused(*arguments.split(" "), *never, *output)
     assert phrases in line
@@ -108,7 +115,7 @@ def idx(values):
 
 
 def test_data_that_is_missing_or_damaged_is_named(refused, tmp_path):
-    fashion = ["data=fashion_mnist", f"data.root={tmp_path / 'data'}", f"output={tmp_path / 'runs'}"]
+    fashion = [SMALL, "data=fashion_mnist", f"data.root={tmp_path / 'data'}", f"output={tmp_path / 'runs'}"]
     assert f"{tmp_path / 'data'}" in refused(*fashion)
     (tmp_path / "data").mkdir()
     for part, count in (("train", 40), ("t10k", 20)):

@@ -101,8 +101,10 @@ def commands():
 
 
 @pytest.mark.parametrize("overrides", list(commands()))
-def test_what_a_header_says_can_be_run(overrides):
-    overrides = [override.replace("<folder>", "somewhere") for override in overrides]
+def test_what_a_header_says_can_be_run(overrides, tmp_path):
+    for name in "ab":
+        (tmp_path / "train" / name).mkdir(parents=True)
+    overrides = [override.replace("<folder>", str(tmp_path)) for override in overrides]
     config = composed(overrides)
     check_settings(OmegaConf.to_container(config, resolve=True))
 
@@ -124,5 +126,22 @@ def test_help_shows_groups_and_three_examples():
     for group in sorted({path.parent.name for path in OPTIONS}):
         options = ", ".join(sorted(path.stem for path in (CONFIGS / group).glob("*.yaml")))
         assert re.search(rf"^ *{group}: {options}$", shown, re.MULTILINE), group
-    assert len(re.findall(r"^ {4}edgenas(?: |$)", shown, re.MULTILINE)) >= 3
+    assert len(re.findall(r"^ +edgenas(?: |$)", shown, re.MULTILINE)) >= 3
     assert "edgenas resume=" in shown
+
+
+def test_what_a_supernet_was_trained_with_is_taken_in_whole(main, tmp_path):
+    from experiments.resume import adopt  # after `main`, which imports it without a warning
+
+    trained = composed(["data=fashion_mnist", "search_space=mobile_micro", "training.epochs=3"])
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(trained, resolve=True))
+    overrides = [f"supernet.from={tmp_path}", "target=stm32h743"]
+    adopted = OmegaConf.to_container(adopt(composed(overrides), overrides), resolve=True)
+    for section in ("data", "search_space", "training"):
+        assert (
+            adopted[section] == OmegaConf.to_container(trained, resolve=True)[section]
+        )  # no `test_fraction` of digits
+    assert adopted["target"]["name"] == "stm32h743"
+    check_settings(adopted)
+    with pytest.raises(ValueError, match="`training` differs from what the supernet"):
+        adopt(composed([*overrides, "training.epochs=4"]), [*overrides, "training.epochs=4"])

@@ -60,7 +60,7 @@ def test_a_finished_folder_holds_everything(finished):
             *("weights.safetensors", "architecture.json", "layers.json", "preprocessing.json", "model.onnx"),
             "README.md",
         }
-    assert not list(finished.rglob(".*"))  # nothing half written
+    assert {path.name for path in finished.rglob(".*")} <= {".lock"}  # nothing half written
 
 
 def test_the_summary_says_all_that_was_promised(finished):
@@ -170,11 +170,14 @@ def test_killed_in_training_and_in_search_it_ends_as_if_nothing_had_happened(edg
 
 
 def test_a_finished_run_is_answered_at_once(edgenas, finished):
-    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    def times():
+        return {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
+
+    before = times()
     done = edgenas(f"resume={finished}")
     assert done.returncode == 0
     assert done.stdout.strip() == f"{finished} is finished; its report is {finished / 'report.html'}"
-    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+    assert times() == before
 
 
 def test_one_supernet_is_searched_for_two_boards_in_a_sweep(edgenas, finished):
@@ -205,8 +208,8 @@ def test_one_supernet_is_searched_for_two_boards_in_a_sweep(edgenas, finished):
     rows = json.loads((sweep / "sweep.json").read_text())
     assert [(row["run"], row["target"]) for row in rows] == list(zip("01", boards, strict=True))
     for row in rows:
-        best = max(n["test_accuracy"] for n in summary_of(sweep / row["run"])["networks"])
-        assert row["best_test_accuracy"] == best
+        best = min(summary_of(sweep / row["run"])["networks"], key=lambda network: network["val_error"])
+        assert row["test_accuracy"] == best["test_accuracy"]
         assert row["target"] in done.stdout
 
 
