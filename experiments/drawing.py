@@ -19,9 +19,9 @@ COLOUR_WORDS = ("kernel", "kernel_size")
 """An option whose last word is one of these gives the bar its colour; without any, the first word option does."""
 ROW_INCHES = 0.27
 FIGURE_INCHES = 3.7
-CHARACTER = 2.05
+CHARACTER = 1.85
 """How wide a letter is at most on the average, in hundredths of the figure."""
-LONGEST_NAME, LONGEST_LABEL = 16, 30
+LONGEST_NAME, LONGEST_LABEL = 16, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +117,19 @@ def _bars(part: _Part, level: int, inherited: float | None) -> Iterator[Bar]:
         yield Bar(
             name=name,
             level=level,
-            label=" · ".join(f"{n} {o}".strip() for n, o in child.options.items()),
+            label=" · ".join(words for n, o in child.options.items() if (words := _words(n, o))),
             width=width,
             colour=_colour(child.options),
             heading=bool(child.parts),
         )
         yield from _bars(child, level + 1, width)
+
+
+def _words(name: str, option: Any) -> str:
+    """An option in words; one that is off is not mentioned."""
+    if isinstance(option, bool):
+        return name.replace("_", " ") if option else ""
+    return f"{name} {option}".strip()
 
 
 def _indent(bar: Bar) -> float:

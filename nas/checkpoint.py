@@ -11,12 +11,10 @@ from nas.training import TrainState
 class Checkpoints:
     """The checkpoints of one training, numbered by epochs done; use in a `with`."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False):
-        """Opens the folder, and makes it where it is to be written."""
+    def __init__(self, folder: Path, *, create: bool = True):
+        """Opens the folder; makes it if need be, unless `create` is False."""
         self.folder = folder.absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, enable_async_checkpointing=False, create=not read_only, read_only=read_only
-        )
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False, create=create)
         self.manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> "Checkpoints":

@@ -20,7 +20,9 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
     home = Path(source) if source else run.folder
     path = home / "losses.json"
     state = trainer.init(run.keys["init"])
-    with Checkpoints(home / "checkpoints", read_only=bool(source)) as checkpoints:
+    if source and not (home / "checkpoints").is_dir():
+        raise ValueError(f"`{source}` holds no trained supernet; finish it with resume={source}")
+    with Checkpoints(home / "checkpoints", create=not source) as checkpoints:
         done = checkpoints.latest() or 0
         if source and done < settings.epochs:
             raise ValueError(
