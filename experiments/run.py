@@ -74,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("\nedgenas: stopped; go on with edgenas resume=<the run's folder>", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except EXPECTED as error:
         if os.environ.get(DEBUG):
             raise

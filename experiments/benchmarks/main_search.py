@@ -8,6 +8,7 @@ for all. Hypervolumes are parts of the box between the origin and that point.
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from experiments.console import Console
 from experiments.environment import environment
 from experiments.parts import Run, assemble, keys_of
 from experiments.resume import CONFIG
-from experiments.steps.latency import learn_latency, measure_samples, prices_of
+from experiments.steps.latency import MEASURED, learn_latency, measure_samples, prices_of
 from experiments.steps.search import both, judge_of, reference_point, volume
 from experiments.steps.supernet import train_supernet
 from experiments.tracking import NoTracking
@@ -118,6 +119,8 @@ def _open(source: Path | None, scratch: Path) -> Run:
         if not (source / CONFIG).exists():
             raise ValueError(f"`{source}` is not the folder of a run: `{source / CONFIG}` is missing")
         config = OmegaConf.load(source / CONFIG)
+        if (source / MEASURED).exists():  # so that the predictor is the run's own
+            shutil.copy(source / MEASURED, scratch / MEASURED)
         config = OmegaConf.merge(config, {"supernet": {"from": str(config.supernet["from"] or source)}})
     settings: Any = OmegaConf.to_container(config, resolve=True)
     keys = keys_of(settings["seed"])
