@@ -143,6 +143,6 @@ def check_reachable(space: Space, prices: Prices, objectives: Sequence[Objective
         value, arch = lowest(space, lambda row, label=objective.label: prices(row)[label].value)
         if value > objective.bound:
             raise ValueError(
-                f"no network with {objective.label} at most {objective.bound:g};"
+                f"found no network with {objective.label} at most {objective.bound:g};"
                 f" the lowest reached is {value!r} (architecture {list(arch)}): raise the bound to at least that"
             )

@@ -109,7 +109,7 @@ def test_a_bound_out_of_reach_names_the_nearest_that_is_in_reach(cost, target):
     label = Objective(cost=cost, target=target).label
     nearest = min(prices(row)[label].value for row in EVERY)
     check_reachable(SPACE, prices, [ERROR, Objective(cost=cost, target=target, bound=nearest)])
-    with pytest.raises(ValueError, match=f"no network of this space has {label} at most .*raise the bound") as error:
+    with pytest.raises(ValueError, match=f"found no network with {label} at most .*raise the bound") as error:
         check_reachable(SPACE, prices, [Objective(cost=cost, target=target, bound=nearest - 1)])
     assert "\n" not in str(error.value)
     named = re.search(r"the lowest reached is (\S+) ", str(error.value))

@@ -24,7 +24,7 @@ SPACE = Mobile(
     expansions=(1, 2),
     head_channels=16,
 )
-SETTINGS = Training(epochs=4, batch=20, learning_rate=2e-2)
+SETTINGS = Training(epochs=4, batch=20, learning_rate=2e-2, shift=1)
 
 
 @pytest.fixture(scope="module", autouse=True)

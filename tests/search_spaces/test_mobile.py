@@ -167,4 +167,4 @@ def test_spaces_that_cannot_be_are_refused(settings, message):
 def test_settings_make_equal_spaces_equal():
     assert Mobile() == Mobile()
     assert hash(Mobile()) == hash(Mobile())
-    assert dataclasses.replace(Mobile(), image_size=32) != Mobile()
+    assert dataclasses.replace(Mobile(), image_size=48) != Mobile()
