@@ -121,7 +121,7 @@ class Thing:
     [
         (1, int, True),
         (1, float, True),
-        (float("inf"), float, True),
+        (float("inf"), float, False),
         (1.0, int, False),
         (1, bool, False),
         ("a", str | Path, True),
