@@ -12,7 +12,10 @@ from experiments.files import read_json, write_json
 
 
 class Console:
-    """Prints steps and keeps their seconds in the run folder, so that a resumed run's add up."""
+    """Prints steps and keeps their seconds in the run folder.
+
+    A run that goes on adds to them; a step that was killed outright (not by Ctrl-C) leaves no seconds of that try.
+    """
 
     def __init__(self, folder: Path, steps: int):
         """Continues the seconds that the folder holds, if any."""
