@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: search test quick lint clean
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: search test quick lint peers clean
 
 search: $(INSTALLED)
 	$(BIN)/edgenas $(ARGS)
@@ -20,6 +22,14 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
+
+# PyTorch and `ofa`, which benchmarks and some tests compare ours with. Beside PyPI, TORCH_INDEX has the builds for CPUs;
+# with those of PyPI (TORCH_INDEX=) all is well too, and some gigabytes larger.
+peers: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --no-deps 'torchvision==0.28.0' 'ofa==0.1.0.post202307202001'
 
 # Made anew when what is to be installed changes, and only then.
 $(INSTALLED): pyproject.toml constraints.txt
