@@ -2,23 +2,32 @@
 
 Each layer is written once, as a concrete layer. Under a masked reading `cut` weights the parameters, under a cut
 reading it slices them, and in an extracted network it does nothing; extraction is the very same `cut`, kept.
-Images are NHWC, convolution weights `[kernel, kernel, in, out]`.
+Images are NHWC, convolution weights `[kernel, kernel, in, out]`. `init` takes its numbers from `initialise.py`.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from search_spaces.axes import EVERYTHING, Axis, Taps
 from search_spaces.depthwise import depthwise
-from search_spaces.reading import Axis, Taps
+from search_spaces.initialise import Draw
+from search_spaces.layers import Nonlinearity
 
 Stats = dict[str, Any]  # {"mean": [channels], "var": [channels]}
 Images = Float[Array, "batch height width channels"]
 Convolved = Float[Array, "batch out_height out_width out_channels"]
+
+NONLINEARITIES: dict[Nonlinearity, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "hard_swish": jax.nn.hard_swish,
+}
 
 EPSILON = 1e-3  # of batch norm, as in MobileNetV3 (arXiv:1905.02244)
 
@@ -37,14 +46,15 @@ class Conv(nnx.Module):
         self.stride = stride
 
     @classmethod
-    def init(cls, key: Array, in_channels: int, channels: int, kernel: int = 1, stride: int = 1) -> "Conv":
+    def init(cls, draw: Draw, in_channels: int, channels: int, kernel: int = 1, stride: int = 1) -> "Conv":
         """He initialisation over the fan-out, as the MobileNets use."""
         deviation = math.sqrt(2 / (kernel**2 * channels))
-        return cls(jax.random.normal(key, (kernel, kernel, in_channels, channels)) * deviation, stride)
+        return cls(draw(kernel, kernel, in_channels, channels) * deviation, stride)
 
-    def cut(self, ins: Axis, outs: Axis) -> "Conv":
-        """The same layer between fewer channels."""
-        return Conv(outs.cut(ins.cut(self.weight[...], 2), 3), self.stride)
+    def cut(self, ins: Axis, outs: Axis, taps: Taps = EVERYTHING, stride: int | None = None) -> "Conv":
+        """The same layer between fewer channels, with a smaller kernel or at another stride (a static choice)."""
+        weight = taps.cut(outs.cut(ins.cut(self.weight[...], 2), 3))
+        return Conv(weight, self.stride if stride is None else stride)
 
     def __call__(self, x: Images) -> Convolved:
         """Convolves."""
@@ -65,21 +75,32 @@ class Conv(nnx.Module):
 class Depthwise(nnx.Module):
     """A depthwise convolution with an elastic kernel: smaller kernels are the centre of the largest.
 
-    Once-for-All (arXiv:1908.09791) passes the centre through a learned matrix; here it is used as it is.
+    With transform matrices, one for each smaller kernel, the centre of the next larger kernel is passed through a
+    matrix that all channels share (Once-for-All, arXiv:1908.09791); without, it is used as it is (as in Single-Path
+    NAS, arXiv:1904.02877).
     """
 
-    def __init__(self, weight: Any, stride: int = 1):
+    def __init__(self, weight: Any, stride: int = 1, transforms: Sequence[Any] = ()):
         self.weight = nnx.Param(weight)
+        self.transforms = nnx.List([nnx.Param(matrix) for matrix in transforms])
         self.stride = stride
 
     @classmethod
-    def init(cls, key: Array, channels: int, kernel: int, stride: int = 1) -> "Depthwise":
-        """He initialisation over the taps."""
-        return cls(jax.random.normal(key, (kernel, kernel, 1, channels)) * math.sqrt(2) / kernel, stride)
+    def init(
+        cls, draw: Draw, channels: int, kernel: int, stride: int = 1, transformed: Sequence[int] = ()
+    ) -> "Depthwise":
+        """He initialisation over the taps; matrices start as the identity, for the kernels in `transformed`."""
+        transforms = [jnp.eye(size * size) for size in sorted(transformed, reverse=True)]
+        return cls(draw(kernel, kernel, 1, channels) * (math.sqrt(2) / kernel), stride, transforms)
 
-    def cut(self, channels: Axis, taps: Taps) -> "Depthwise":
-        """The same layer over fewer channels and with a smaller kernel."""
-        return Depthwise(channels.cut(taps.cut(self.weight[...]), 3), self.stride)
+    def cut(self, channels: Axis, taps: Taps, stride: int | None = None) -> "Depthwise":
+        """The same layer over fewer channels, with a smaller kernel or at another stride (a static choice).
+
+        The kernel has been through its matrices then, and none are left.
+        """
+        weight = channels.cut(self.weight[...], 3)
+        transforms = tuple(matrix[...] for matrix in self.transforms)
+        return Depthwise(taps.cut(weight, transforms), self.stride if stride is None else stride)
 
     def __call__(self, x: Images) -> Convolved:
         """Convolves each channel by itself."""
@@ -94,9 +115,9 @@ class Dense(nnx.Module):
         self.bias = nnx.Param(bias)
 
     @classmethod
-    def init(cls, key: Array, in_channels: int, channels: int) -> "Dense":
+    def init(cls, draw: Draw, in_channels: int, channels: int) -> "Dense":
         """LeCun initialisation, zero bias."""
-        return cls(jax.random.normal(key, (in_channels, channels)) / math.sqrt(in_channels), jnp.zeros(channels))
+        return cls(draw(in_channels, channels) / math.sqrt(in_channels), jnp.zeros(channels))
 
     def cut(self, ins: Axis, outs: Axis) -> "Dense":
         """The same layer between fewer channels."""
@@ -114,25 +135,31 @@ class Norm(nnx.Module):
     architecture that is judged (as in Slimmable Networks, arXiv:1903.05134, and SPOS, arXiv:1904.00420).
     """
 
-    def __init__(self, scale: Any, bias: Any):
+    def __init__(self, scale: Any, bias: Any, epsilon: float = EPSILON):
         self.scale = nnx.Param(scale)
         self.bias = nnx.Param(bias)
+        self.epsilon = epsilon
 
     @classmethod
-    def init(cls, channels: int) -> "Norm":
+    def init(cls, channels: int, epsilon: float = EPSILON) -> "Norm":
         """Scale one, bias zero."""
-        return cls(jnp.ones(channels), jnp.zeros(channels))
+        return cls(jnp.ones(channels), jnp.zeros(channels), epsilon)
 
     def cut(self, channels: Axis) -> "Norm":
         """The same layer over fewer channels."""
-        return Norm(channels.cut(self.scale[...], 0), channels.cut(self.bias[...], 0))
+        return Norm(channels.cut(self.scale[...], 0), channels.cut(self.bias[...], 0), self.epsilon)
 
     def __call__(self, x: Images, stats: Stats | None = None) -> tuple[Images, Stats]:
-        """Returns the normalised activations and the statistics they were normalised with."""
+        """Returns the normalised activations and the statistics they were normalised with.
+
+        Statistics are summed in float32 at least, whatever the activations are computed in.
+        """
         if stats is None:
-            stats = {"mean": x.mean((0, 1, 2)), "var": x.var((0, 1, 2))}
-        factor = jax.lax.rsqrt(stats["var"] + EPSILON) * self.scale[...]
-        return (x - stats["mean"]) * factor + self.bias[...], stats
+            precise = x.astype(jnp.promote_types(x.dtype, np.float32))
+            stats = {"mean": precise.mean((0, 1, 2)), "var": precise.var((0, 1, 2))}
+        factor = jax.lax.rsqrt(stats["var"] + self.epsilon) * self.scale[...]
+        shift = self.bias[...] - stats["mean"] * factor
+        return x * factor.astype(x.dtype) + shift.astype(x.dtype), stats
 
     @staticmethod
     def cut_stats(stats: Stats, channels: Axis) -> Stats:
@@ -148,10 +175,9 @@ class SqueezeExcite(nnx.Module):
         self.expand = expand
 
     @classmethod
-    def init(cls, key: Array, channels: int, squeezed: int) -> "SqueezeExcite":
+    def init(cls, draw: Draw, channels: int, squeezed: int) -> "SqueezeExcite":
         """Two dense layers."""
-        reduce_key, expand_key = jax.random.split(key)
-        return cls(Dense.init(reduce_key, channels, squeezed), Dense.init(expand_key, squeezed, channels))
+        return cls(Dense.init(draw, channels, squeezed), Dense.init(draw, squeezed, channels))
 
     def cut(self, channels: Axis, squeezed: Axis) -> "SqueezeExcite":
         """The same layer over fewer channels and a narrower bottleneck."""

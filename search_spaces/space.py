@@ -25,11 +25,13 @@ class Choice:
       options: the values; an architecture holds an index into them.
       requires: `(name, index)` of an earlier choice: this one has an effect only while that one has an effect and its
         index is at least `index`. None where it always has.
+      static: the options change shapes (a resolution, a patch grid): each costs a compile (see `static.py`).
     """
 
     name: str
     options: tuple[Any, ...]
     requires: tuple[str, int] | None = None
+    static: bool = False
 
     def __post_init__(self) -> None:
         if not self.options or len(set(self.options)) != len(self.options):

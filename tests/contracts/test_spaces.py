@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,7 +34,9 @@ from search_spaces.layers import (
 )
 from search_spaces.reading import Cut, Masked, masked
 from search_spaces.sampling import sample
+from search_spaces.sliced import Sliced, distinct_blocks
 from search_spaces.space import Space, active, canonical, check_choices, largest, option_counts, size, smallest
+from search_spaces.static import fixed_of, grouped, input_size, resize
 
 BATCH = 6
 
@@ -68,20 +71,31 @@ class Case:
 
     def __post_init__(self):
         space = self.space
-        layers = space.layers(smallest(space))
+        layers = space.layers(largest(space))
         self.shape, self.classes = layers[0].shape, layers[-1].shape[-1]
         self.supernet = lively(space)
         self.images, self.calibration = jax.random.normal(jax.random.key(1), (2, BATCH, *self.shape))
         drawn = np.asarray(sample(jax.random.key(2), space, 3))
         self.archs = list(np.unique([smallest(space), *drawn, largest(space)], axis=0))
-        read = jax.jit(lambda arch, images, stats: self.supernet(masked(space, arch), images, stats))
-        self.masked = lambda arch, images, stats=None: read(jnp.asarray(arch), images, stats)
+        read = jax.jit(
+            lambda fixed, arch, images, stats: self.supernet(masked(space, arch, fixed), images, stats),
+            static_argnums=0,
+        )
+
+        def run(arch, images, stats=None):
+            return read(fixed_of(space, arch), jnp.asarray(arch), self.seen(arch, images), stats)
+
+        self.masked = run
         self.stats = [self.masked(arch, self.calibration)[1] for arch in self.archs]
         self.batch_logits = [np.asarray(self.masked(arch, self.images)[0]) for arch in self.archs]
         pairs = zip(self.archs, self.stats, strict=True)
         self.logits = [np.asarray(self.masked(arch, self.images, stats)[0]) for arch, stats in pairs]
         pairs = zip(self.archs, self.stats, strict=True)
         self.extracted = [extract(space, self.supernet, arch, stats) for arch, stats in pairs]
+
+    def seen(self, arch, images):
+        """The images at the architecture's resolution."""
+        return resize(images, input_size(self.space, fixed_of(self.space, arch)))
 
     def data(self):
         """Noise with labels."""
@@ -129,7 +143,7 @@ def test_cut_answers_as_masked_does(case):
             own = case.supernet(read, calibration)[1]
             return case.supernet(read, images, own)[0], case.supernet(read, images)[0], own
 
-        cut_logits, cut_batch_logits, own = both(case.images, case.calibration)
+        cut_logits, cut_batch_logits, own = both(case.seen(arch, case.images), case.seen(arch, case.calibration))
         close(cut_logits, logits)
         close(cut_batch_logits, batch_logits)
         # and the statistics of the masked reading, cut, are those of the cut reading
@@ -139,14 +153,14 @@ def test_cut_answers_as_masked_does(case):
 @pytest.mark.slow
 def test_the_extracted_network_answers_as_the_masked_one_does(case):
     alone = jax.jit(lambda network, images: network(images))
-    for extracted, logits in zip(case.extracted, case.logits, strict=True):
-        close(alone(extracted, case.images), logits)
+    for arch, extracted, logits in zip(case.archs, case.extracted, case.logits, strict=True):
+        close(alone(extracted, case.seen(arch, case.images)), logits)
 
 
 def test_the_exported_network_answers_as_the_masked_one_does(case):
     runtime = OnnxRuntime()
-    images = np.asarray(case.images).transpose(0, 3, 1, 2)
     for arch, extracted, logits in zip(case.archs, case.extracted, case.logits, strict=True):
+        images = np.asarray(case.seen(arch, case.images)).transpose(0, 3, 1, 2)
         session = runtime.prepare(to_onnx(case.space.layers(arch), weights(extracted)))
         close(runtime.run(session, images), logits)
 
@@ -159,31 +173,34 @@ def test_the_logits_tell_architectures_and_images_apart(case):
         assert min(differences, default=1) > 1e-3, differences
 
 
+def wide(tree):
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
 @pytest.fixture(scope="module")
 def pulled(case):
     """In float64, in the masked reading: logits of a relaxed architecture, and the gradients of a random sum of them.
 
     The gradients are by the parameters and by the architecture's rows.
     """
-    wide = lambda tree: jax.tree.map(lambda x: np.asarray(x, np.float64), tree)  # noqa: E731
-    supernet, images = wide((case.supernet, case.images))
-    cotangent = np.random.default_rng(0).normal(size=(BATCH, case.classes))
+    supernet, cotangent = wide(case.supernet), random_cotangent(case)
 
-    @jax.jit
-    def masked_pulled(supernet, rows):
-        logits, pull = jax.vjp(lambda net, rows: net(Masked(rows), jnp.asarray(images))[0], supernet, rows)
+    @partial(jax.jit, static_argnums=0)
+    def masked_pulled(fixed, supernet, rows, images):
+        logits, pull = jax.vjp(lambda net, rows: net(Masked(rows, fixed), images)[0], supernet, rows)
         return logits, *pull(jnp.asarray(cotangent))
 
-    def by_mask(rows):
+    def by_mask(arch, rows):
+        """The architecture gives the static choices only."""
         with jax.enable_x64(True):
-            return wide(masked_pulled(supernet, wide(rows)))
+            images = wide(case.seen(arch, case.images))
+            return wide(masked_pulled(fixed_of(case.space, arch), supernet, wide(rows), images))
 
-    def by_cut(read):
-        loss = lambda net: (net(read, jnp.asarray(images))[0] * cotangent).sum()  # noqa: E731
-        with jax.enable_x64(True):
-            return wide(jax.jit(jax.grad(loss))(supernet))
+    return by_mask
 
-    return by_mask, by_cut
+
+def random_cotangent(case):
+    return np.random.default_rng(0).normal(size=(BATCH, case.classes))
 
 
 def one_hot(space, arch):
@@ -193,28 +210,74 @@ def one_hot(space, arch):
 
 @pytest.mark.slow
 def test_masked_and_cut_gradients_agree_in_float64(case, pulled):
-    by_mask, by_cut = pulled
     for arch in case.archs[1:3]:
-        read = Cut.of(case.space.choices, arch)
-        got = jax.tree.leaves(by_mask(one_hot(case.space, arch))[1])
-        for a, b in zip(got, jax.tree.leaves(by_cut(read)), strict=True):
+        read, images = Cut.of(case.space.choices, arch), wide(case.seen(arch, case.images))
+
+        def loss(net, read=read, images=images):
+            return (net(read, jnp.asarray(images))[0] * random_cotangent(case)).sum()
+
+        with jax.enable_x64(True):
+            by_cut = wide(jax.jit(jax.grad(loss))(wide(case.supernet)))
+        got = jax.tree.leaves(pulled(arch, one_hot(case.space, arch))[1])
+        for a, b in zip(got, jax.tree.leaves(by_cut), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
         unused = ~used(case.supernet, read)
         assert unused.any()
         assert (np.concatenate([np.ravel(leaf) for leaf in got])[unused] == 0).all()
 
 
+@pytest.mark.slow
+def test_masked_and_sliced_logits_and_gradients_agree_in_float64(case, pulled):
+    """And blocks are compiled once: going over the architectures again compiles nothing, however they came."""
+    supernet = wide(case.supernet)
+    with jax.enable_x64(True):
+        sliced = Sliced(case.space)
+        for arch in case.archs:
+            expected, gradient, _ = pulled(arch, one_hot(case.space, arch))
+            images = jnp.asarray(wide(case.seen(arch, case.images)))
+            logits, used_stats, pull = sliced.vjp(supernet, arch, images)
+            np.testing.assert_allclose(logits, expected, rtol=1e-9, atol=1e-9)
+            got = pull(jnp.asarray(random_cotangent(case)))
+            assert jax.tree.structure(got) == jax.tree.structure(supernet)
+            for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(gradient), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+        compiled = dict(sliced.compiles)
+        assert len(jax.tree.leaves(used_stats)) <= len(jax.tree.leaves(case.stats[-1]))
+        resolutions = grouped(case.space, np.stack(case.archs))
+        bound = sum(
+            distinct_blocks(case.space, case.space.layers(case.archs[rows[0]])[0].shape, fixed)
+            for fixed, rows in resolutions
+        )
+        assert 0 < compiled["gradient"] <= bound
+        for arch in case.archs:
+            sliced.vjp(supernet, arch, jnp.asarray(wide(case.seen(arch, case.images))))
+        assert sliced.compiles == compiled
+
+
+def test_the_sliced_forward_pass_answers_as_the_masked_one_does(case):
+    sliced = Sliced(case.space)
+    for arch, stats, logits, batch_logits in zip(case.archs, case.stats, case.logits, case.batch_logits, strict=True):
+        images = case.seen(arch, case.images)
+        close(sliced.forward(case.supernet, arch, images)[0], batch_logits)
+        own = sliced.forward(case.supernet, arch, case.seen(arch, case.calibration))[1]
+        close(sliced.forward(case.supernet, arch, images, own)[0], logits)
+        kept = case.supernet.cut_stats(Cut.of(case.space.choices, arch), stats)
+        jax.tree.map(close, jax.tree.leaves(own), jax.tree.leaves(kept))
+
+
 def used(supernet, read):
-    """Which of the supernet's parameters, one after the other, an architecture uses: cut their numbers to know."""
-    leaves, structure = jax.tree.flatten(supernet)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    numbers = [np.arange(end - leaf.size, end).reshape(leaf.shape) for leaf, end in zip(leaves, ends, strict=True)]
-    taken = jax.tree.leaves(jax.tree.unflatten(structure, numbers).cut(read))
-    at = np.concatenate([np.ravel(leaf) for leaf in taken])
-    assert len(np.unique(at)) == len(at)
-    mask = np.zeros(ends[-1], bool)
-    mask[at] = True
-    return mask
+    """Which of the supernet's parameters, one after the other, an architecture's own parameters are made of."""
+    rng = np.random.default_rng(1)
+
+    def mixed(net):
+        return sum((leaf * rng.uniform(1, 2, leaf.shape)).sum() for leaf in jax.tree.leaves(net.cut(read)))
+
+    return np.concatenate([np.ravel(leaf) != 0 for leaf in jax.tree.leaves(jax.jit(jax.grad(mixed))(supernet))])
+
+
+def is_transformed(supernet):
+    """Whether smaller kernels are products with matrices, so that a parameter of a network has several sources."""
+    return any("transforms" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(supernet))
 
 
 # The extracted network is small
@@ -224,19 +287,22 @@ def test_the_extracted_network_has_the_parameters_that_its_layers_say(case):
     for arch, extracted in zip(case.archs, case.extracted, strict=True):
         layers = case.space.layers(arch)
         count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(extracted.network, nnx.Param)))
-        assert count == total_params(layers) == used(case.supernet, Cut.of(case.space.choices, arch)).sum()
+        assert count == total_params(layers)
+        sources = used(case.supernet, Cut.of(case.space.choices, arch)).sum()
+        assert sources >= count if is_transformed(case.supernet) else sources == count
         assert {name: w.shape for name, w in weights(extracted).items()} == weight_shapes(layers)
 
 
 def test_the_extracted_network_multiplies_what_its_layers_say_and_masks_nothing(case):
-    image = jnp.zeros((1, *case.shape))
     mask_makers = {"iota", "eq", "lt", "le", "gt", "ge", "select_n", "convert_element_type", "and"}
     for arch, extracted in zip(case.archs, case.extracted, strict=True):
+        image = case.seen(arch, jnp.zeros((1, *case.shape)))
         alone = jax.make_jaxpr(lambda network, x: network(x))(extracted, image).jaxpr
         assert multiplied(alone) == total_macs(case.space.layers(arch))
         assert not mask_makers & primitives(alone)
     # The same counters do see masks and the channels that are off.
-    whole = jax.make_jaxpr(lambda arch: case.supernet(masked(case.space, arch), image))(jnp.asarray(arch)).jaxpr
+    fixed = fixed_of(case.space, arch)
+    whole = jax.make_jaxpr(lambda arch: case.supernet(masked(case.space, arch, fixed), image))(jnp.asarray(arch)).jaxpr
     assert mask_makers & primitives(whole)
     assert multiplied(whole) > total_macs(case.space.layers(largest(case.space)))
 
@@ -302,24 +368,29 @@ def test_training_and_judging_are_traced_once(case):
 
 @pytest.mark.slow
 def test_a_population_runs_at_once(case):
-    """`vmap` over architectures, with each batch's own statistics."""
-    together = jax.jit(jax.vmap(lambda arch: case.supernet(masked(case.space, arch), case.images)[0]))
-    close(together(jnp.asarray(np.stack(case.archs))), np.stack(case.batch_logits))
+    """`vmap` over architectures of one resolution, with each batch's own statistics."""
+    for fixed, rows in grouped(case.space, np.stack(case.archs)):
+        archs = np.stack([case.archs[row] for row in rows])
+        images = case.seen(archs[0], case.images)
+
+        def logits(arch, fixed=fixed, images=images):
+            return case.supernet(masked(case.space, arch, fixed), images)[0]
+
+        close(jax.jit(jax.vmap(logits))(jnp.asarray(archs)), np.stack([case.batch_logits[row] for row in rows]))
 
 
 @pytest.mark.slow
 def test_a_relaxed_architecture_runs_and_every_choice_has_a_gradient(case, pulled):
-    by_mask, _ = pulled
     rng = np.random.default_rng(0)
     rows = {choice.name: rng.dirichlet(np.ones(len(choice.options))) for choice in case.space.choices}
-    logits, _, gradient = by_mask(rows)
+    logits, _, gradient = pulled(case.archs[-1], rows)
     assert np.isfinite(logits).all()
     for choice in case.space.choices:
         # What counts is how the options differ: adding one number to a whole row prefers none of them.
         assert np.isfinite(gradient[choice.name]).all()
-        assert len(choice.options) == 1 or np.ptp(gradient[choice.name]) > 1e-6, choice.name
+        assert choice.static or len(choice.options) == 1 or np.ptp(gradient[choice.name]) > 1e-6, choice.name
     for arch, expected in zip(case.archs, case.batch_logits, strict=True):
-        close(by_mask(one_hot(case.space, arch))[0], expected)
+        close(pulled(arch, one_hot(case.space, arch))[0], expected)
 
 
 # Its choices and its layers

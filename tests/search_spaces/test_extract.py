@@ -52,7 +52,7 @@ def test_weights_come_back_as_they_left(extracted):
 
 def test_weights_are_named_for_their_layers_and_cut_off_the_supernet(extracted, supernet):
     named = weights(extracted)
-    assert np.array_equal(named["stem.weight"], supernet.stem.weight[...])
+    assert np.array_equal(named["blocks.0.conv.weight"], supernet.blocks[0].conv.weight[...])
     assert np.array_equal(
         named["blocks.1.squeeze_excite.reduce.bias"], supernet.blocks[1].squeeze_excite.reduce.bias[...]
     )
