@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from search_spaces.reading import Cut, Masked, Whole
+from search_spaces.reading import Cut, Whole, masked
 from search_spaces.space import Space, check_arch
 
 
@@ -65,7 +65,7 @@ def with_weights(space: Space, arch: Int[Any, " choices"], tensors: Mapping[str,
     def blank() -> Any:
         supernet = space.supernet(jax.random.key(0))
         images = jnp.zeros((1, *space.layers(arch)[0].shape))
-        return supernet.cut(read), supernet.cut_stats(read, supernet(Masked.of(space.choices, arch), images)[1])
+        return supernet.cut(read), supernet.cut_stats(read, supernet(masked(space, arch), images)[1])
 
     shapes = nnx.eval_shape(blank)
     leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
@@ -81,6 +81,6 @@ def with_weights(space: Space, arch: Int[Any, " choices"], tensors: Mapping[str,
 
 
 def _name(path: Any) -> str:
-    # The first entry tells network from statistics; flax puts `.value` behind a parameter's path.
-    entries = [str(getattr(e, "name", getattr(e, "key", getattr(e, "idx", "")))) for e in path[1:]]
-    return ".".join(entries).removesuffix(".value")
+    # The first entry tells network from statistics, which are a list by blocks; flax puts `.value` behind a parameter.
+    entries = [str(getattr(e, "name", getattr(e, "key", getattr(e, "idx", "")))) for e in path]
+    return ".".join(["blocks"] * (entries[0] == "1") + entries[1:]).removesuffix(".value")

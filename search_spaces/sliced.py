@@ -155,11 +155,12 @@ def distinct_blocks(space: Space, image: tuple[int, int, int], fixed: Fixed | No
     network = nnx.eval_shape(lambda: space.supernet(jax.random.key(0)))
     options = dict(zip((c.name for c in space.choices), option_counts(space).tolist(), strict=True))
     still = {choice.name for choice in space.choices if choice.static}
+    dtype = jax.tree.leaves(network)[0].dtype
     shapes: list[Any] = [image]
     keys: dict[Any, int] = {}
     read = Masked.of(space.choices, jnp.asarray(largest(space)), fixed)
     for slot, block in zip(network.slots, network.blocks, strict=True):
-        inputs = [jax.ShapeDtypeStruct((1, *shapes[i]), jnp.float32) for i in slot.inputs]
+        inputs = [jax.ShapeDtypeStruct((1, *shapes[i]), dtype) for i in slot.inputs]
         run = partial(_shape_of, read.bound(slot.choices))
         shapes.append(jax.eval_shape(run, block, *inputs).shape[1:])
         leaves, structure = jax.tree.flatten(block)

@@ -56,7 +56,7 @@ def test_weights_are_named_for_their_layers_and_cut_off_the_supernet(extracted, 
     assert np.array_equal(
         named["blocks.1.squeeze_excite.reduce.bias"], supernet.blocks[1].squeeze_excite.reduce.bias[...]
     )
-    assert {name.rpartition(".")[-1] for name in named if name.startswith("blocks.0.expand_norm.")} == {
+    assert {name.rpartition(".")[-1] for name in named if name.startswith("blocks.1.expand_norm.")} == {
         "scale",
         "bias",
         "mean",
@@ -72,19 +72,19 @@ def test_extraction_leaves_the_supernet_alone(supernet):
     )
     stats = jax.tree.map(lambda like: np.ones(like.shape, np.float32), stats)
     alone = extract(SPACE, supernet, smallest(SPACE), stats)
-    assert len(alone.network.blocks) == 1
-    assert len(supernet.blocks) == 2
+    assert len(alone.network.blocks) == 3
+    assert len(supernet.blocks) == 4
     assert all(np.array_equal(a, b) for a, b in zip(before, jax.tree.leaves(supernet), strict=True))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda named: named.pop("head.weight"), "weight `head.weight` is missing"),
+        (lambda named: named.pop("blocks.3.conv.weight"), "weight `blocks.3.conv.weight` is missing"),
         (lambda named: named.update({"tail.weight": np.zeros(1)}), "weight `tail.weight` is not of this architecture"),
         (
-            lambda named: named.update({"classifier.bias": np.zeros(4)}),
-            r"weight `classifier.bias` must have shape \(3,\), got \(4,\)",
+            lambda named: named.update({"blocks.3.classifier.bias": np.zeros(4)}),
+            r"weight `blocks.3.classifier.bias` must have shape \(3,\), got \(4,\)",
         ),
     ],
 )
