@@ -108,7 +108,7 @@ class Depthwise(nnx.Module):
 
 
 class Dense(nnx.Module):
-    """A linear map of vectors, with bias."""
+    """A linear map of vectors, or of each token's, with bias."""
 
     def __init__(self, weight: Any, bias: Any):
         self.weight = nnx.Param(weight)
@@ -123,7 +123,7 @@ class Dense(nnx.Module):
         """The same layer between fewer channels."""
         return Dense(outs.cut(ins.cut(self.weight[...], 0), 1), outs.cut(self.bias[...], 0))
 
-    def __call__(self, x: Float[Array, "batch ins"]) -> Float[Array, "batch outs"]:
+    def __call__(self, x: Float[Array, "*batch ins"]) -> Float[Array, "*batch outs"]:
         """Multiplies and adds the bias."""
         return x @ self.weight[...] + self.bias[...]
 

@@ -1,0 +1,68 @@
+"""Multi-head self-attention with elastic heads: those that are off are turned off where heads leave attention."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from search_spaces.axes import Axis
+from search_spaces.elastic import Dense
+from search_spaces.initialise import Draw
+from search_spaces.relative_position import RelativePosition
+
+Tokens = Float[Array, "batch tokens channels"]
+
+
+class Attention(nnx.Module):
+    """Scaled dot-product attention among tokens (arXiv:1706.03762), with relative positions where it has tables.
+
+    The channels of a head are `head_dim`, whatever the number of heads and the width of the network, so the first so
+    many heads are the first so many channels of queries, keys and values (AutoFormer, arXiv:2107.00651).
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        query: Dense,
+        key: Dense,
+        value: Dense,
+        project: Dense,
+        to_keys: RelativePosition | None = None,
+        to_values: RelativePosition | None = None,
+    ):
+        self.head_dim = head_dim
+        self.query, self.key, self.value, self.project = query, key, value, project
+        self.to_keys, self.to_values = to_keys, to_values
+
+    @classmethod
+    def init(
+        cls, draw: Draw, channels: int, heads: int, head_dim: int, reach: int | None, class_token: bool
+    ) -> "Attention":
+        """Of `heads` heads; `reach` is that of the tables of relative positions, None for none."""
+        dense = [Dense.init(draw, channels, heads * head_dim) for _ in range(3)]
+        dense.append(Dense.init(draw, heads * head_dim, channels))
+        tables: list[RelativePosition] = []
+        if reach is not None:
+            tables = [RelativePosition.init(draw, head_dim, reach, class_token) for _ in range(2)]
+        return cls(head_dim, *dense, *tables)
+
+    def cut(self, channels: Axis, heads: Axis) -> "Attention":
+        """The same layer with fewer channels and heads; `heads` is an axis of `heads * head_dim` channels."""
+        dense = [layer.cut(channels, heads) for layer in (self.query, self.key, self.value)]
+        return Attention(self.head_dim, *dense, self.project.cut(heads, channels), self.to_keys, self.to_values)
+
+    def __call__(self, x: Tokens, heads: Axis) -> Tokens:
+        """Attends; softmax is computed in float32 at least, whatever the activations are computed in."""
+        split = (*x.shape[:2], -1, self.head_dim)
+        query, key, value = (layer(x).reshape(split) for layer in (self.query, self.key, self.value))
+        query = query * self.head_dim**-0.5
+        precise = jnp.promote_types(x.dtype, np.float32)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=precise)
+        if self.to_keys is not None:
+            scores = scores + self.to_keys.scores(query)
+        attention = jax.nn.softmax(scores, -1).astype(x.dtype)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", attention, value)
+        if self.to_values is not None:
+            mixed = mixed + self.to_values.mix(attention)
+        return self.project(heads.gate(mixed.reshape(*x.shape[:2], -1)))
