@@ -73,7 +73,7 @@ SMALL = "search_space.stages=[{_target_:search_spaces.mobile.Stage,widths:[8],de
         # classes
         ("search_space._target_=os.system", "`os.system` is of package `os`, which is not one of ours"),
         ("search_space._target_=search_spaces.mobile.Mobil", "has no `Mobil`; did you mean `Mobile`?"),
-        ("search_space._target_=nas.training.partial", "describes no settings"),
+        ("search_space._target_=nas.training.trainer.partial", "describes no settings"),
         ("search_space._target_=3", "must name a class"),
         ("plugins=[no_such_plugin] search_space._target_=no_such_plugin.Space", "cannot be imported"),
         # syntax
@@ -225,12 +225,12 @@ def spoil(path):
 @pytest.mark.slow
 def test_damaged_checkpoints_and_unfinished_supernets_are_named(edgenas, finished, copy):
     (copy / "summary.json").unlink()
-    for path in (copy / "checkpoints" / "6").rglob("*"):
+    for path in (copy / "checkpoints" / "36").rglob("*"):
         if path.is_file():
             spoil(path)
-    assert f"`{copy / 'checkpoints' / '6'}` is damaged" in one_line(edgenas(f"resume={copy}"))
+    assert f"`{copy / 'checkpoints' / '36'}` is damaged" in one_line(edgenas(f"resume={copy}"))
 
-    for step in ("5", "6"):
+    for step in ("30", "36"):
         shutil.rmtree(copy / "checkpoints" / step)
     from_copy = [f"supernet.from={copy}", "target=stm32h743", *edgenas.search, *edgenas.settings]
     assert f"has 0 of 6 epochs; finish it with resume={copy}" in one_line(edgenas(*from_copy))

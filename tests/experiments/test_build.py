@@ -44,7 +44,10 @@ def test_what_was_described_is_built_again():
         ("os.system", "of package `os`, which is not one of ours; trust it with plugins=[os]"),
         ("subprocess.Popen", "plugins=[subprocess]"),
         ("builtins.eval", "plugins=[builtins]"),
-        ("nas.training.partial", "`nas.training.partial` describes no settings"),  # functools', within reach of ours
+        (
+            "nas.training.trainer.partial",
+            "`nas.training.trainer.partial` describes no settings",
+        ),  # functools', within reach of ours
         ("experiments.files.write", "describes no settings"),  # a function: it would write files
         ("nas.study.Study", "describes no settings"),  # so would this class
         ("experiments.environment.subprocess", "describes no settings"),

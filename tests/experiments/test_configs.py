@@ -22,6 +22,7 @@ PASSED = {  # what the job passes beside the settings
     "search_space": {"image_size", "image_channels", "classes"},
 }
 DEVIATE = {"mobile_micro"}  # a second option of one class: its values are its reason to be
+RULES = sorted((CONFIGS / "training").glob("*.yaml"))  # options of one class, which differ in their rule
 NO_DEFAULTS = {"target"}  # each describes one thing there is: only a target's own constructor arguments are listed
 
 
@@ -51,8 +52,15 @@ def test_an_option_lists_exactly_its_constructors_arguments(path):
 )
 def test_an_option_lists_the_constructors_defaults(path):
     for name, parameter in parameters_of(path).items():
-        if parameter.default is not inspect.Parameter.empty:
+        if parameter.default is not inspect.Parameter.empty and not (path in RULES and name == "rule"):
             assert build(plain(path)[name]) == parameter.default, name
+
+
+@pytest.mark.parametrize("path", RULES, ids=named)
+def test_a_training_rule_lists_its_constructors_defaults(path):
+    rule = plain(path)["rule"]
+    assert build(rule) == build({"_target_": rule["_target_"]})
+    assert list(rule) == ["_target_", *inspect.signature(locate(rule["_target_"])).parameters]
 
 
 @pytest.mark.parametrize("path", [p for p in OPTIONS if p.parent.name in NO_DEFAULTS], ids=named)

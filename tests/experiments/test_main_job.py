@@ -51,7 +51,10 @@ def test_a_finished_folder_holds_everything(finished):
     config = OmegaConf.load(finished / "config.yaml")
     assert OmegaConf.to_container(config, resolve=True) == OmegaConf.to_container(config)  # resolved
     assert config.training.epochs == 6
-    assert {path.name for path in (finished / "checkpoints").iterdir() if path.is_dir()} == {"5", "6"}
+    assert {path.name for path in (finished / "checkpoints").iterdir() if path.is_dir()} == {
+        "30",
+        "36",
+    }  # steps, six an epoch
     assert {path.stem for path in (finished / "figures").glob("*.svg")} >= {"pareto", "training", "predictor"}
     networks = sorted((finished / "networks").iterdir())
     assert len(networks) == 3
@@ -143,7 +146,7 @@ def test_killed_in_training_and_in_search_it_ends_as_if_nothing_had_happened(edg
     folder = edgenas.output / "killed"
 
     def trained():
-        return (folder / "checkpoints" / "2").is_dir()
+        return (folder / "checkpoints" / "12").is_dir()
 
     def searched():
         try:
@@ -152,7 +155,7 @@ def test_killed_in_training_and_in_search_it_ends_as_if_nothing_had_happened(edg
             return False
 
     killed_when(edgenas.start(*edgenas.whole(folder)), trained)
-    assert not (folder / "checkpoints" / "6").exists()
+    assert not (folder / "checkpoints" / "36").exists()
     killed_when(edgenas.start(f"resume={folder}"), searched)
     assert not (folder / "summary.json").exists()
     assert len(study_of(folder)) < 20

@@ -1,0 +1,94 @@
+"""Checkpoints hold everything, survive anything, and are refused in one line where they don't fit."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from nas.checkpoint import Checkpoints
+from nas.training import Trainer, train
+from search_spaces.mobile import Stage
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_from_a_checkpoint_as_if_never_stopped(trainer, whole, same, tmp_path):
+    states, _ = whole
+    with Checkpoints(tmp_path / "a") as checkpoints:
+        assert checkpoints.latest() is None
+        for epoch in (1, 2):
+            checkpoints.save(states[epoch])
+    with Checkpoints(tmp_path / "a") as checkpoints:
+        assert checkpoints.latest() == 20
+        restored = checkpoints.restore(states[0])
+    assert same(restored, states[2])
+    epochs = []
+    done = train(trainer, restored, jax.random.key(1), after_epoch=lambda epoch, loss, state: epochs.append(epoch))
+    assert epochs == [3, 4]
+    assert same(done, states[4])
+
+
+def test_the_last_two_checkpoints_are_kept(whole, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        for epoch in (1, 2, 3):
+            checkpoints.save(whole[0][epoch])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.isdigit()) == ["20", "30"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "overwrite", "remove"])
+def test_a_damaged_checkpoint_is_refused_in_one_line(whole, tmp_path, damage):
+    states, _ = whole
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(states[2])
+    files = [path for path in (tmp_path / "20").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        if damage == "truncate":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        elif damage == "overwrite":
+            path.write_bytes(b"\x00" * path.stat().st_size)
+        else:
+            path.unlink()
+    with (
+        pytest.raises(ValueError, match=r"is damaged \(|it has no|no checkpoint") as error,
+        Checkpoints(tmp_path) as checkpoints,
+    ):
+        checkpoints.restore(states[0])
+    assert "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"head_channels": 24}, r"is float32\[16, 10\], here it is float32\[24, 10\]"),
+        (
+            {"stages": (Stage(widths=(8, 16), depths=(1, 3)),)},
+            r"its `optimizer\S+blocks\.\d+\.\S+` \(float32\S+ has no place here",
+        ),
+    ],
+    ids=["another shape", "another block"],
+)
+def test_a_checkpoint_of_another_space_is_refused(trainer, whole, tmp_path, space, changes, difference):
+    other = replace(space, **changes)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(whole[0][1])
+        shapes = nnx.split(nnx.eval_shape(lambda: other.supernet(jax.random.key(0))))[1]
+        params = jax.tree.map(lambda like: jnp.zeros(like.shape, like.dtype), shapes)
+        with pytest.raises(ValueError, match=f"is of another space or training: .*{difference}") as error:
+            checkpoints.restore(trainer.restart(params))
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_checkpoint_it_says_so(whole, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=r"no checkpoint in .*name a run"):
+        checkpoints.restore(whole[0][0])
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(space, settings, data, whole, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(whole[0][1])
+        other = Trainer(space, replace(settings, ema=0.9), data)
+        with pytest.raises(ValueError, match=r"is of another space or training: it has no `ema\.blocks"):
+            checkpoints.restore(other.restart(jax.tree.map(jnp.asarray, whole[0][1].params)))
