@@ -13,6 +13,7 @@ def __getattr__(name: str) -> "tuple[Space, ...]":
     if name != "EXAMPLES":
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
     from search_spaces.mobile import Mobile, Stage
+    from search_spaces.ofa_mobilenet import OfaMobileNet, OfaStage
 
     return (
         Mobile(
@@ -23,5 +24,17 @@ def __getattr__(name: str) -> "tuple[Space, ...]":
             ),
             expansions=(2, 3),
             head_channels=16,
+        ),
+        OfaMobileNet(
+            image_channels=1,
+            classes=10,
+            resolutions=(14, 16),  # 7, 4 and 8, 4
+            stem_channels=8,
+            first_channels=8,
+            stages=(OfaStage(width=16, squeeze_excite=True, activation="hard_swish"),),
+            depths=(1, 2),
+            expansions=(2, 3),
+            head_channels=24,
+            mix_channels=32,
         ),
     )

@@ -95,7 +95,8 @@ class Case:
 
     def seen(self, arch, images):
         """The images at the architecture's resolution."""
-        return resize(images, input_size(self.space, fixed_of(self.space, arch)))
+        with jax.enable_x64(False):  # resizing rounds otherwise where float64 is on
+            return resize(images, input_size(self.space, fixed_of(self.space, arch)))
 
     def data(self):
         """Noise with labels."""
