@@ -45,7 +45,7 @@ class Positions(nnx.Module):
         token = None if self.token is None else channels.cut(self.token[...], 0)
         return Positions(channels.cut(self.weight[...], 1), token)
 
-    def __call__(self, patches: Tokens) -> Tokens:
+    def __call__(self, patches: Float[Array, "batch patches channels"]) -> Tokens:
         """The class token and the patches, each plus its position's vector."""
         if self.token is not None:
             token = jnp.broadcast_to(self.token[...], (patches.shape[0], 1, patches.shape[-1]))
@@ -93,7 +93,7 @@ class Embedding(nnx.Module):
         return stats
 
     def __call__(
-        self, read: Reading, stats: Any, images: Float[Array, "batch height width channels"]
+        self, read: Reading, stats: Any, images: Float[Array, "batch height width image_channels"]
     ) -> tuple[Tokens, dict[str, Any]]:
         """The tokens."""
         block = self.cut(read)
@@ -107,7 +107,7 @@ class _Patches(nnx.Module):
     def __init__(self, weight: Any, bias: Any):
         self.weight, self.bias = nnx.Param(weight), nnx.Param(bias)
 
-    def __call__(self, images: Float[Array, "batch height width channels"]) -> Tokens:
+    def __call__(self, images: Float[Array, "batch height width image_channels"]) -> Tokens:
         """A convolution whose stride is its kernel, as one matrix product."""
         batch, height, width, channels = images.shape
         patch = self.weight.shape[0]

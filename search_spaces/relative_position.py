@@ -38,11 +38,14 @@ class RelativePosition(nnx.Module):
     def _by_axis(self, side: int) -> tuple[Float[Array, "side keys head_dim"], Float[Array, "side keys head_dim"]]:
         """For each row (and column) of a query, the vectors of the class token and of each row (and column) of a key.
 
-        The indices are unsigned constants: nothing has to look for negative ones, so extracted networks hold no masks.
+        All indices are known to be in the tables: nothing has to be checked, so extracted networks hold no masks.
         """
-        at = np.array(relative_index(side, self.reach, self.class_token), np.uint32)
-        rows, columns = (jnp.asarray(table[...]) for table in (self.rows, self.columns))
-        return rows.at[at].get(mode="promise_in_bounds"), columns.at[at].get(mode="promise_in_bounds")
+        at = np.array(relative_index(side, self.reach, self.class_token), np.int32)
+        rows, columns = (
+            jnp.asarray(table[...]).at[at].get(mode="promise_in_bounds", wrap_negative_indices=False)
+            for table in (self.rows, self.columns)
+        )
+        return rows, columns
 
     def scores(self, query: Float[Array, "batch tokens heads head_dim"]) -> Float[Array, "batch heads tokens tokens"]:
         """Each query times the vectors of all tokens' positions relative to it."""

@@ -1,0 +1,144 @@
+"""Writes attention's layers in ONNX's operators.
+
+Tokens are `[batch, tokens, channels]`, what attention gives each pair of them `[batch, heads, queries, keys]`: our
+`(queries, keys, heads)` in ONNX's order. Tables of relative positions are stored once, and gathered for each axis.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces.layers import Mix, Relative, RelativeMix, RelativeScores, Scores, Shape, relative_index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """What adds to the model that is being written.
+
+    Attributes:
+      node: `node(op, inputs, **attributes)` adds a node and returns the name of its output.
+      constant: `constant(values)` adds an initializer and returns its name.
+    """
+
+    node: Callable[..., str]
+    constant: Callable[[np.ndarray], str]
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """`x` in another shape; 0 keeps an axis's size."""
+        return self.node("Reshape", [x, self.constant(np.array(shape))])
+
+    def transpose(self, x: str, *order: int) -> str:
+        """`x` with its axes in another order."""
+        return self.node("Transpose", [x], perm=list(order))
+
+    def slice(self, x: str, axis: int, start: int, end: int) -> str:
+        """A part of `x` along one axis."""
+        return self.node("Slice", [x, *(self.constant(np.array([at])) for at in (start, end, axis))])
+
+    def concatenate(self, parts: Sequence[str], axis: int) -> str:
+        """The parts in one tensor."""
+        return self.node("Concat", parts, axis=axis)
+
+    def sum(self, x: str, axis: int) -> str:
+        """The sum along one axis, which is gone then."""
+        return self.node("ReduceSum", [x, self.constant(np.array([axis]))], keepdims=0)
+
+
+def scores(writer: Writer, layer: Scores, query: str, key: str) -> str:
+    """Dot products of queries and keys over the root of a head's channels; onnxruntime fuses product and factor."""
+    queries, keys = (writer.reshape(x, 0, 0, -1, layer.head_dim) for x in (query, key))
+    products = writer.node("MatMul", [writer.transpose(queries, 0, 2, 1, 3), writer.transpose(keys, 0, 2, 3, 1)])
+    return writer.node("Mul", [products, writer.constant(np.array(layer.head_dim**-0.5))])
+
+
+def mix(writer: Writer, layer: Mix, attention: str, value: str) -> str:
+    """Values weighted by attention."""
+    values = writer.transpose(writer.reshape(value, 0, 0, -1, layer.head_dim), 0, 2, 1, 3)
+    mixed = writer.transpose(writer.node("MatMul", [attention, values]), 0, 2, 1, 3)
+    return writer.reshape(mixed, 0, 0, layer.shape[-1])
+
+
+def relative_scores(
+    writer: Writer, layer: RelativeScores, rows: np.ndarray, columns: np.ndarray, scores: str, query: str
+) -> str:
+    """The scores plus queries times the vectors of relative positions."""
+    side, first, factor = layer.side, int(layer.class_token), layer.head_dim**-0.5
+    tokens, _, heads = layer.shape
+    query = writer.reshape(query, 0, 0, heads, layer.head_dim)
+    patches = writer.slice(query, 1, first, tokens) if first else query
+    patches = writer.reshape(patches, 0, side, side, heads, layer.head_dim)
+    by_row = writer.node(  # [batch, heads, row, column, key row]
+        "MatMul",
+        [writer.transpose(patches, 0, 3, 1, 2, 4), writer.transpose(_by_place(writer, layer, rows * factor), 0, 2, 1)],
+    )
+    by_column = writer.node(  # [batch, heads, column, row, key column]
+        "MatMul",
+        [
+            writer.transpose(patches, 0, 3, 2, 1, 4),
+            writer.transpose(_by_place(writer, layer, columns * factor), 0, 2, 1),
+        ],
+    )
+    by_column = writer.transpose(by_column, 0, 1, 3, 2, 4)
+    to_row, to_column = by_row, by_column
+    if first:
+        to_row, to_column = (writer.slice(x, 4, 1, side + 1) for x in (by_row, by_column))
+    to_row = writer.node("Unsqueeze", [to_row, writer.constant(np.array([5]))])
+    to_column = writer.node("Unsqueeze", [to_column, writer.constant(np.array([4]))])
+    relative = writer.reshape(writer.node("Add", [to_row, to_column]), 0, 0, side**2, side**2)
+    if first:
+        to_class = writer.node("Add", [writer.slice(x, 4, 0, 1) for x in (by_row, by_column)])
+        relative = writer.concatenate([writer.reshape(to_class, 0, 0, side**2, 1), relative], 3)
+        vector = writer.constant(((rows[0] + columns[0]) * factor)[:, None])
+        of_class = writer.node("MatMul", [writer.transpose(writer.slice(query, 1, 0, 1), 0, 2, 1, 3), vector])
+        of_class = writer.node("Expand", [of_class, writer.constant(np.array([1, 1, 1, tokens]))])
+        relative = writer.concatenate([of_class, relative], 2)
+    return writer.node("Add", [scores, relative])
+
+
+def relative_mix(
+    writer: Writer, layer: RelativeMix, rows: np.ndarray, columns: np.ndarray, mixed: str, attention: str
+) -> str:
+    """The mixed values plus the vectors of relative positions weighted by attention."""
+    side, first, (tokens, _, channels) = layer.side, int(layer.class_token), layer.shape
+    patches = writer.slice(attention, 2, first, tokens) if first else attention
+    squares = writer.slice(patches, 3, first, tokens) if first else patches
+    squares = writer.reshape(squares, 0, 0, *(side,) * 4)
+    to_row, to_column = writer.sum(squares, 5), writer.sum(squares, 4)
+    if first:
+        to_class = writer.reshape(writer.slice(patches, 3, 0, 1), 0, 0, side, side, 1)
+        to_row, to_column = (writer.concatenate([to_class, x], 4) for x in (to_row, to_column))
+    by_row = writer.node("MatMul", [to_row, _by_place(writer, layer, rows)])
+    by_column = writer.node("MatMul", [writer.transpose(to_column, 0, 1, 3, 2, 4), _by_place(writer, layer, columns)])
+    relative = writer.node("Add", [by_row, writer.transpose(by_column, 0, 1, 3, 2, 4)])
+    relative = writer.reshape(writer.transpose(relative, 0, 2, 3, 1, 4), 0, side**2, channels)
+    if first:  # all pairs with the class token share one vector, and its attention sums to one
+        total = writer.sum(writer.slice(attention, 2, 0, 1), 3)  # [batch, heads, 1]
+        total = writer.node("Unsqueeze", [total, writer.constant(np.array([3]))])
+        of_class = writer.node("Mul", [total, writer.constant(rows[0] + columns[0])])  # [batch, heads, 1, head_dim]
+        of_class = writer.reshape(writer.transpose(of_class, 0, 2, 1, 3), 0, 1, channels)
+        relative = writer.concatenate([of_class, relative], 1)
+    return writer.node("Add", [mixed, relative])
+
+
+def shape_of(layer: Scores | Mix | Relative, shapes: Sequence[Shape]) -> Shape | None:
+    """The shape that follows from the inputs'; None where they don't fit together."""
+    (one, other), head_dim = shapes, layer.head_dim
+    match layer:
+        case Scores():
+            fits = one[1] == other[1] == 1 and one[2] == other[2] and one[2] % head_dim == 0
+            return (one[0], other[0], one[2] // head_dim) if fits else None
+        case Mix():
+            fits = other == (one[1], 1, one[2] * head_dim) and one[0] == one[1]
+            return other if fits else None
+        case _:
+            pair, tokens = (one, other) if isinstance(layer, RelativeScores) else (other, one)
+            count = layer.side**2 + layer.class_token
+            fits = pair[:2] == (count, count) and tokens == (count, 1, pair[2] * head_dim)
+            return one if fits else None
+
+
+def _by_place(writer: Writer, layer: Relative, table: np.ndarray) -> str:
+    """The table's rows for each place of a query on one axis and all keys: `[side, keys, head_dim]`."""
+    index = np.array(relative_index(layer.side, layer.reach, layer.class_token))
+    return writer.node("Gather", [writer.constant(table), writer.constant(index)], axis=0)
