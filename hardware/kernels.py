@@ -13,15 +13,26 @@ from typing import Literal
 from search_spaces.layers import (
     Activation,
     Add,
+    AvgPool,
     Conv,
     Dense,
     Depthwise,
     GlobalPool,
     Input,
     Layer,
+    LayerNorm,
+    Mix,
     Norm,
+    PatchEmbed,
+    Positions,
+    Relative,
     Scale,
+    Scores,
+    Softmax,
+    Take,
+    Zeros,
     macs,
+    params,
 )
 
 KernelKind = Literal["conv", "pointwise", "depthwise", "dense", "pool", "elementwise"]
@@ -32,7 +43,8 @@ class Kernel:
     """One call of a runtime's routine.
 
     Attributes:
-      kind: `conv` (kernel above 1), `pointwise` (a 1x1 convolution), `depthwise`, `dense`, `pool` or `elementwise`.
+      kind: `conv` (kernel above 1, or patches), `pointwise` (a product of matrices: a 1x1 convolution, a dense layer of
+        tokens, what attention multiplies), `depthwise`, `dense` (of a vector), `pool` or `elementwise`.
       layer: the main layer.
       fused: the norm and activation run with it, in order.
       reads: positions in the layers' tuple of the tensors it reads.
@@ -117,14 +129,26 @@ def _kernel(layers: Sequence[Layer], position: int, chain: tuple[int, ...]) -> K
             kind = "depthwise"
             weight_values = channels * layer.kernel**2
         case Dense():
-            kind = "dense"
+            kind = "dense" if layer.shape[:2] == (1, 1) else "pointwise"
             weight_values, bias_values = channels * layer.in_channels, channels
-        case GlobalPool():
+        case PatchEmbed():
+            kind = "conv"
+            weight_values, bias_values = params(layer) - channels, channels
+        case Scores() | Mix() | Relative():
+            kind = "pointwise"
+            weight_values = params(layer)
+        case LayerNorm():
+            kind = "elementwise"
+            weight_values, bias_values = channels, channels
+        case Positions():  # the class token is added to its position once and for all
+            kind = "elementwise"
+            weight_values = layer.shape[0] * channels
+        case GlobalPool() | AvgPool():
             kind = "pool"
         case Norm():  # on its own: a factor and an offset for each channel
             kind = "elementwise"
             weight_values, bias_values = channels, channels
-        case Activation() | Add() | Scale():
+        case Activation() | Add() | Scale() | Zeros() | Softmax() | Take():
             kind = "elementwise"
         case _:
             raise ValueError(f"layer {position} is a {type(layer).__name__}, which no kernel is known for")

@@ -4,7 +4,23 @@ import math
 from collections.abc import Sequence
 
 from hardware.kernels import kernels
-from search_spaces.layers import Activation, Add, Input, Layer, Norm, Scale
+from search_spaces.alive import alive
+from search_spaces.layers import (
+    Activation,
+    Add,
+    Input,
+    Layer,
+    LayerNorm,
+    Norm,
+    Positions,
+    RelativeMix,
+    RelativeScores,
+    Scale,
+    Softmax,
+    Zeros,
+)
+
+IN_PLACE = Activation | Norm | LayerNorm | Softmax | Positions | Add | Scale | Zeros | RelativeScores | RelativeMix
 
 BIAS_BYTES = 4
 """A bias is float32 in a float network and int32 in an int8 one."""
@@ -15,28 +31,30 @@ def peak_bytes(layers: Sequence[Layer], bytes_per_value: int) -> int:
 
     A tensor lives from the kernel that makes it to the last kernel that reads it; what nobody reads is an output and
     lives to the end. While a kernel runs, its inputs and its output are all alive. Norms and activations fused into
-    the kernel before them (`hardware/kernels.py`) make no tensor. A norm, activation, sum or scaling on its own works
-    in place: its output takes the place of an input of the same shape that has no later reader. Nothing is split, and
-    a runtime's scratch buffers (im2col, Winograd) and the fragments of its allocator are not in it.
+    the kernel before them (`hardware/kernels.py`) make no tensor. What is `IN_PLACE` and a kernel of its own works in
+    place: its output takes the place of an input of the same shape that has no later reader. Nothing is split, and a
+    runtime's scratch buffers (im2col, Winograd), the fragments of its allocator and layers that can't change the answer
+    (`search_spaces/alive.py`) are not in it.
 
     Args:
       layers: the network.
       bytes_per_value: 4 for float32, 1 for int8.
     """
+    layers = alive(layers)
     steps = kernels(layers)
     last_read = {source: step for step, kernel in enumerate(steps) for source in kernel.reads}
     end = len(steps)
-    alive = {i: math.prod(layer.shape) for i, layer in enumerate(layers) if isinstance(layer, Input)}
-    peak = sum(alive.values())
+    held = {i: math.prod(layer.shape) for i, layer in enumerate(layers) if isinstance(layer, Input)}
+    peak = sum(held.values())
     for step, kernel in enumerate(steps):
-        if isinstance(kernel.layer, Activation | Norm | Add | Scale):
+        if isinstance(kernel.layer, IN_PLACE):
             for source in kernel.reads:
                 if last_read[source] == step and layers[source].shape == kernel.layer.shape:
-                    alive.pop(source)  # its place is the output's
+                    held.pop(source)  # its place is the output's
                     break
-        alive[kernel.makes] = kernel.output_values
-        peak = max(peak, sum(alive.values()))
-        alive = {tensor: values for tensor, values in alive.items() if last_read.get(tensor, end) > step}
+        held[kernel.makes] = kernel.output_values
+        peak = max(peak, sum(held.values()))
+        held = {tensor: values for tensor, values in held.items() if last_read.get(tensor, end) > step}
     return peak * bytes_per_value
 
 
@@ -45,10 +63,10 @@ def flash_bytes(layers: Sequence[Layer], bytes_per_weight: int) -> int:
 
     A norm after a convolution or dense layer is folded into it and leaves one bias per channel; a norm on its own is
     a factor and an offset per channel. Biases take 4 bytes in every precision. The graph's description, the scales of
-    quantised tensors and the runtime's code are not in it.
+    quantised tensors and the runtime's code are not in it, nor are layers that can't change the answer.
 
     Args:
       layers: the network.
       bytes_per_weight: 4 for float32, 1 for int8.
     """
-    return sum(k.weight_values * bytes_per_weight + k.bias_values * BIAS_BYTES for k in kernels(layers))
+    return sum(k.weight_values * bytes_per_weight + k.bias_values * BIAS_BYTES for k in kernels(alive(layers)))

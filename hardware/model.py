@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from hardware.kernels import Kernel, KernelKind, kernels
+from search_spaces.alive import alive
 from search_spaces.layers import Layer
 
 Precision = Literal["fp32", "int8"]
@@ -109,7 +110,7 @@ def modelled_latency_ms(device: Device, layers: Sequence[Layer], precision: Prec
     device.check(precision, threads)
     rate = device.clock_hz * device.macs_per_cycle[precision] * (1 + device.parallel * (threads - 1))
     seconds = 0.0
-    for kernel in kernels(layers):
+    for kernel in kernels(alive(layers)):
         compute_s = kernel.operations / (rate * device.efficiency[kernel.kind])
         seconds += max(compute_s, _bytes(kernel, precision) / device.bytes_per_s) + device.kernel_overhead_s
     return seconds * 1e3
@@ -132,7 +133,7 @@ def modelled_energy_mj(device: Device, layers: Sequence[Layer], precision: Preci
       moves them all off the chip.
     """
     picojoules = 0.0
-    for kernel in kernels(layers):
+    for kernel in kernels(alive(layers)):
         moved = _bytes(kernel, precision)
         fits = moved <= device.on_chip_bytes
         picojoules += kernel.macs * device.pj_per_mac[precision]

@@ -10,17 +10,28 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from search_spaces.alive import alive
 from search_spaces.layers import (
     Activation,
     Add,
+    AvgPool,
     Conv,
     Dense,
     Depthwise,
     GlobalPool,
     Input,
     Layer,
+    LayerNorm,
+    Mix,
     Norm,
+    PatchEmbed,
+    Positions,
+    Relative,
     Scale,
+    Scores,
+    Softmax,
+    Take,
+    Zeros,
     macs,
     params,
 )
@@ -32,6 +43,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "depthwise5": ("kernels", "macs", "activations"),
     "depthwise7": ("kernels", "macs", "activations"),
     "depthwise_other": ("kernels", "macs", "activations"),
+    "matmul": ("kernels", "macs", "activations"),
     "dense": ("kernels", "weights"),
     "pool": ("kernels", "activations"),
     "elementwise": ("kernels", "activations"),
@@ -52,8 +64,10 @@ _ACTIVATIONS = {group for group, sums in GROUPS.items() if "activations" in sums
 def features(layers: Sequence[Layer]) -> Float[np.ndarray, " features"]:
     """What the kernels of one network add up to, in the order of `FEATURE_NAMES`.
 
-    Layers of a kind not known here count under `other`, by the values they read and write.
+    Layers of a kind not known here count under `other`, by the values they read and write; layers that can't change
+    the answer (`search_spaces/alive.py`) don't count.
     """
+    layers = alive(layers)
     sums = [0.0] * len(FEATURE_NAMES)
     sums[0] = 1.0
     values = [layer.shape[0] * layer.shape[1] * layer.shape[2] for layer in layers]
@@ -85,10 +99,14 @@ def kernel_group(layer: Layer) -> str | None:
         case Depthwise():
             return f"depthwise{layer.kernel}" if layer.kernel in (3, 5, 7) else "depthwise_other"
         case Dense():
-            return "dense"
-        case GlobalPool():
+            return "dense" if layer.shape[:2] == (1, 1) else "pointwise"
+        case PatchEmbed():
+            return "conv"
+        case Scores() | Mix() | Relative():
+            return "matmul"
+        case GlobalPool() | AvgPool():
             return "pool"
-        case Activation() | Add() | Scale():
+        case Activation() | Add() | Scale() | Zeros() | LayerNorm() | Softmax() | Positions() | Take():
             return "elementwise"
         case _:
             return "other"

@@ -13,7 +13,9 @@ def __getattr__(name: str) -> "tuple[Space, ...]":
     if name != "EXAMPLES":
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
     from search_spaces.mobile import Mobile, Stage
+    from search_spaces.nas_bench_201 import NasBench201
     from search_spaces.ofa_mobilenet import OfaMobileNet, OfaStage
+    from search_spaces.vision_transformer import VisionTransformer
 
     return (
         Mobile(
@@ -37,4 +39,16 @@ def __getattr__(name: str) -> "tuple[Space, ...]":
             head_channels=24,
             mix_channels=32,
         ),
+        VisionTransformer(
+            image_size=12,  # 3 x 3 patches: the corners are out of reach of the relative positions
+            classes=5,
+            patch=4,
+            dims=(12, 16),
+            depths=(1, 2),
+            heads=(1, 2),
+            mlp_ratios=(1.5, 2.0),
+            head_dim=8,
+            relative_reach=1,
+        ),
+        NasBench201(image_size=8, image_channels=1, channels=4, cells=1, stages=2),
     )

@@ -14,14 +14,14 @@ from search_spaces.reading import Reading
 
 
 class Stem(nnx.Module):
-    """A 3x3 convolution, normalised and activated. No choices."""
+    """A 3x3 convolution, normalised and, where it has an activation, activated. No choices."""
 
-    def __init__(self, conv: Conv, norm: Norm, activation: Nonlinearity):
+    def __init__(self, conv: Conv, norm: Norm, activation: Nonlinearity | None):
         self.conv, self.norm, self.activation = conv, norm, activation
 
     @classmethod
     def init(
-        cls, draw: Draw, ins: int, outs: int, stride: int, activation: Nonlinearity, epsilon: float = EPSILON
+        cls, draw: Draw, ins: int, outs: int, stride: int, activation: Nonlinearity | None, epsilon: float = EPSILON
     ) -> "Stem":
         """From `ins` channels of the image to `outs`."""
         return cls(Conv.init(draw, ins, outs, kernel=3, stride=stride), Norm.init(outs, epsilon), activation)
@@ -39,15 +39,16 @@ class Stem(nnx.Module):
     ) -> tuple[Array, dict[str, Any]]:
         """The first activations."""
         x, used = self.norm(self.conv(images), (stats or {}).get("norm"))
-        return NONLINEARITIES[self.activation](x), {"norm": used}
+        return NONLINEARITIES[self.activation](x) if self.activation else x, {"norm": used}
 
 
 def stem_layers(
-    graph: Graph, outs: int, stride: int, activation: Nonlinearity, path: str, epsilon: float = EPSILON
+    graph: Graph, outs: int, stride: int, activation: Nonlinearity | None, path: str, epsilon: float = EPSILON
 ) -> int:
     """Writes the stem behind the image."""
     x = graph.conv(0, outs, f"{path}.conv", kernel=3, stride=stride)
-    return graph.activation(graph.norm(x, f"{path}.norm", epsilon), activation)
+    x = graph.norm(x, f"{path}.norm", epsilon)
+    return graph.activation(x, activation) if activation else x
 
 
 class Head(nnx.Module):

@@ -37,6 +37,15 @@ def test_what_something_else_reads_stays_a_kernel_of_its_own():
     assert [k.kind for k in kernels(graph.layers)] == ["conv", "elementwise", "elementwise"]
 
 
+def test_pooling_and_zeros_are_kernels_of_their_own():
+    graph = Graph((8, 8, 4))
+    graph.zeros(graph.avg_pool(0, 2, 2))
+    pool, zeros = kernels(graph.layers)
+    # one operation for each value read: 8*8*4, then 4*4*4
+    assert (pool.kind, pool.operations, pool.output_values) == ("pool", 256, 64)
+    assert (zeros.kind, zeros.operations) == ("elementwise", 64)
+
+
 def test_no_work_is_lost_in_fusing():
     layers = squeeze_excite()
     assert sum(k.macs for k in kernels(layers)) == total_macs(layers) == sum(map(macs, layers))

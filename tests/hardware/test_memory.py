@@ -57,6 +57,23 @@ def test_weights_at_rest():
     assert flash_bytes(graph.layers, 4) == 4 * (total_params(graph.layers) - 16)
 
 
+def test_zeros_need_no_memory_where_a_sum_absorbs_them():
+    graph = Graph((4, 4, 2))  # 32 values
+    x = graph.conv(0, 4, "a")  # 64
+    dead = graph.conv(x, 32, "dead")  # 512, which nothing that counts reads
+    y = graph.conv(dead, 4, "dead_too")
+    graph.sum(x, graph.zeros(y))
+    assert peak_bytes(graph.layers, 1) == 32 + 64
+    assert flash_bytes(graph.layers, 1) == 2 * 4
+
+
+def test_zeros_on_their_own_work_in_place():
+    graph = Graph((4, 4, 2))
+    graph.conv(graph.zeros(graph.conv(0, 4, "a")), 4, "b")
+    # image + a = 96; zeros take the place of a; zeros + b = 128
+    assert peak_bytes(graph.layers, 1) == 128
+
+
 def random_graph(rng):
     """A random network of every kind of layer, with branches."""
     graph = Graph((int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 5))))

@@ -69,6 +69,15 @@ def test_norm_and_relu_are_free():
     assert np.array_equal(features(g.layers), before)
 
 
+def test_a_window_pools_and_zeros_in_a_sum_are_free():
+    g = Graph((4, 4, 2))
+    pool = g.avg_pool(0, 3)
+    expected = {"constant": 1, "pool_kernels": 1, "pool_activations": 2 * 32}
+    assert named(g.layers) == expected
+    g.sum(pool, g.zeros(g.conv(0, 2, "dead")))
+    assert named(g.layers) == expected
+
+
 def test_layers_of_another_kind_count_as_other():
     @dataclass(frozen=True, kw_only=True)
     class Attention(Layer):
