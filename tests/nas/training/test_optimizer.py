@@ -51,7 +51,7 @@ def test_a_step_of_the_smallest_network_leaves_the_rest_of_the_supernet_alone(tr
         (adam_before.mu, adam_after.mu),
         (adam_before.nu, adam_after.nu),
     ):
-        # Behind the stem stand two blocks. The second is absent; of the first, eight of sixteen hidden channels are there.
+        # Of the two blocks behind the stem the second is absent; the first has eight of its sixteen hidden channels.
         assert same(network(old)[2], network(new)[2])
         old_weight, new_weight = (np.asarray(network(params)[1].expand.weight[...]) for params in (old, new))
         assert np.array_equal(old_weight[..., 8:], new_weight[..., 8:])
