@@ -8,20 +8,36 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from hardware import onnx_attention
 from hardware.kernels import fused_chain, readers_of
 from hardware.weights import check_weights
+from search_spaces.alive import alive
 from search_spaces.layers import (
     Activation,
     Add,
+    AvgPool,
     Conv,
     Dense,
     Depthwise,
     GlobalPool,
     Input,
     Layer,
+    LayerNorm,
+    Mix,
     Norm,
+    PatchEmbed,
+    Positions,
+    Relative,
+    RelativeMix,
+    RelativeScores,
     Scale,
+    Scores,
     Shape,
+    Softmax,
+    Take,
+    Zeros,
+    pooled,
+    window_padding,
 )
 
 OPSET = 20
@@ -38,8 +54,11 @@ def to_onnx(
     """The network as a checked float32 ONNX model.
 
     The image is `[batch, channels, height, width]`, ONNX's own order (JAX and our layers have channels last), with a
-    batch of any size. A network that ends in a dense layer gives `[batch, channels]`, any other
-    `[batch, channels, height, width]`. The model's `doc_string` and `metadata_props` say so too.
+    batch of any size. A network that ends in a dense layer of a vector gives `[batch, channels]`, one that ends in
+    tokens `[batch, tokens, channels]`, any other `[batch, channels, height, width]`. The model's `doc_string` and
+    `metadata_props` say so too.
+
+    Layers that can't change the answer (`search_spaces/alive.py`) are left out.
 
     A norm is folded into the convolution or dense layer before it where nothing else reads what is in between.
     Hard-swish and hard-sigmoid are ONNX's own operators: onnxruntime 1.32 fuses them into the convolution. A dense
@@ -57,6 +76,7 @@ def to_onnx(
         kernel, or shapes that do not follow from the layers.
     """
     check_weights(layers, weights)
+    layers = alive(layers)
     graph = _Graph(layers, weights, input_name)
     for position in range(len(layers)):
         graph.write(position)
@@ -71,6 +91,8 @@ def to_onnx(
     image_shape, shape = (["batch", c, h, w] for h, w, c in (images[0].shape, layers[last].shape))
     if last in graph.flat:
         shape = shape[:2]
+    elif last in graph.tokens:
+        shape = ["batch", layers[last].shape[0], layers[last].shape[-1]]
     proto = helper.make_graph(
         graph.nodes,
         "network",
@@ -102,6 +124,8 @@ class _Graph:
         self.initializers: list[onnx.TensorProto] = []
         self.names: dict[int, str] = {}
         self.flat: set[int] = set()  # tensors that are `[batch, channels]`
+        self.tokens: set[int] = set()  # tensors that are `[batch, tokens, channels]`
+        self.constants: dict[Any, str] = {}
         self.folded: set[int] = set()
         self.input_name = input_name
 
@@ -120,26 +144,58 @@ class _Graph:
                 self._norm(position, layer)
             case Activation():
                 self._activation(position, layer)
+            case GlobalPool() if layer.inputs[0] in self.tokens:
+                axes = self._initializer(f"{position}.axes", np.array([1]))
+                inputs = [self.names[layer.inputs[0]], axes]
+                self._node("ReduceMean", position, inputs, flat=True, keepdims=0)
             case GlobalPool():
                 self._node("GlobalAveragePool", position, [self._image(layer.inputs[0])])
+            case AvgPool():
+                self._node(
+                    "AveragePool",
+                    position,
+                    [self._image(layer.inputs[0])],
+                    kernel_shape=[layer.kernel] * 2,
+                    strides=[layer.stride] * 2,
+                    pads=[window_padding(layer.kernel)] * 4,
+                    count_include_pad=0,
+                )
+            case Zeros():
+                source = layer.inputs[0]
+                zero = self._initializer(f"{position}.zero", np.zeros((), np.float32))
+                self._node("Mul", position, [self.names[source], zero], source in self.flat)
             case Add():
-                flat = self.flat.issuperset(layer.inputs)
-                inputs = [self.names[i] if flat else self._image(i) for i in layer.inputs]
-                self._node("Add", position, inputs, flat)
+                flat, tokens = self.flat.issuperset(layer.inputs), self.tokens.issuperset(layer.inputs)
+                inputs = [self.names[i] if flat or tokens else self._image(i) for i in layer.inputs]
+                self._node("Add", position, inputs, flat, tokens)
             case Scale():
                 self._node("Mul", position, [self._image(i) for i in layer.inputs])
+            case PatchEmbed() | Positions() | Take() | LayerNorm() | Mix() | RelativeMix():
+                self._tokens_of(position, layer)
+            case Scores() | Softmax() | RelativeScores():
+                self._pairs_of(position, layer)
             case _:
                 raise ValueError(
                     f"layer {position} (`{layer.path}`) is a {type(layer).__name__}, which has no ONNX operator here;"
                     " add a case to hardware/onnx_export.py"
                 )
 
-    def _node(self, op: str, position: int, inputs: Sequence[str], flat: bool = False, **attributes: Any) -> None:
+    def _node(
+        self,
+        op: str,
+        position: int,
+        inputs: Sequence[str],
+        flat: bool = False,
+        tokens: bool = False,
+        **attributes: Any,
+    ) -> None:
         name = f"{position}.{op}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         self.names[position] = name
         if flat:
             self.flat.add(position)
+        if tokens:
+            self.tokens.add(position)
 
     def _initializer(self, name: str, values: np.ndarray) -> str:
         dtype = np.float32 if values.dtype.kind == "f" else np.int64
@@ -148,14 +204,45 @@ class _Graph:
 
     def _image(self, position: int) -> str:
         """The tensor at `position` as `[batch, channels, height, width]`."""
-        if position not in self.flat:
+        if position not in self.flat | self.tokens:
             return self.names[position]
         name = f"{position}.image"
         if all(node.name != name for node in self.nodes):
-            channels = self.layers[position].shape[-1]
+            height, width, channels = self.layers[position].shape
+            if position in self.tokens:
+                writer = self._writer(position)
+                last = writer.transpose(self.names[position], 0, 2, 1)
+                shape = self._initializer(f"{name}.shape", np.array([0, channels, height, width]))
+                self.nodes.append(helper.make_node("Reshape", [last, shape], [name], name=name))
+                return name
             shape = self._initializer(f"{name}.shape", np.array([0, channels, 1, 1]))
             self.nodes.append(helper.make_node("Reshape", [self.names[position], shape], [name], name=name))
         return name
+
+    def _as_tokens(self, position: int) -> str:
+        """The tensor at `position` as `[batch, tokens, channels]`."""
+        if position in self.tokens:
+            return self.names[position]
+        writer, (height, width, channels) = self._writer(position), self.layers[position].shape
+        return writer.transpose(writer.reshape(self._image(position), 0, channels, height * width), 0, 2, 1)
+
+    def _writer(self, position: int) -> onnx_attention.Writer:
+        """Adds nodes and constants that belong to the layer at `position`."""
+
+        def node(op: str, inputs: Sequence[str], **attributes: Any) -> str:
+            name = f"{position}.{op}.{len(self.nodes)}"
+            self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+            return name
+
+        def constant(values: np.ndarray) -> str:
+            whole = values.dtype.kind != "f"  # shapes and indices come again and again
+            key = (values.shape, values.tobytes()) if whole else ()
+            if key not in self.constants or not whole:
+                name = f"{position}.constant.{len(self.initializers)}"
+                self.constants[key] = self._initializer(name, values)
+            return self.constants[key]
+
+        return onnx_attention.Writer(node=node, constant=constant)
 
     def _vector(self, position: int) -> str:
         """The tensor at `position` as `[batch, channels]`."""
@@ -202,6 +289,12 @@ class _Graph:
         weight, offset = self.weights[f"{layer.path}.weight"], self.weights[f"{layer.path}.bias"]
         if norm := self._fold(position):
             weight, offset = weight * norm[0], offset * norm[0] + norm[1]
+        if layer.shape[:2] != (1, 1):
+            matrix = self._initializer(f"{layer.path}.weight", weight)
+            product = self._writer(position).node("MatMul", [self._as_tokens(layer.inputs[0]), matrix])
+            bias = self._initializer(f"{layer.path}.bias", offset)
+            self._node("Add", position, [product, bias], tokens=True)
+            return
         bias = self._initializer(f"{layer.path}.bias", offset)
         if self._gates(position):
             kernel = self._initializer(f"{layer.path}.weight", weight.T[:, :, None, None])
@@ -224,30 +317,85 @@ class _Graph:
         if position in self.folded:
             self.names[position] = self.names[source]
             self.flat |= {position} if source in self.flat else set()
+            self.tokens |= {position} if source in self.tokens else set()
             return
         names = ("scale", "bias", "mean", "var")
         statistics = [
             self._initializer(f"{layer.path}.{name}", values)
             for name, values in zip(names, self._statistics(layer), strict=True)
         ]
-        inputs = [self.names[source], *statistics]
+        inputs = [self._image(source) if source in self.tokens else self.names[source], *statistics]
         self._node("BatchNormalization", position, inputs, flat=source in self.flat, epsilon=layer.epsilon)
 
     def _activation(self, position: int, layer: Activation) -> None:
         source = layer.inputs[0]
-        inputs, flat = [self.names[source]], source in self.flat
+        inputs, flat, tokens = [self.names[source]], source in self.flat, source in self.tokens
         match layer.kind:
             case "relu":
-                self._node("Relu", position, inputs, flat)
+                self._node("Relu", position, inputs, flat, tokens)
             case "hard_swish":
-                self._node("HardSwish", position, inputs, flat)
+                self._node("HardSwish", position, inputs, flat, tokens)
             case "hard_sigmoid":
-                self._node("HardSigmoid", position, inputs, flat, alpha=1 / 6, beta=0.5)
+                self._node("HardSigmoid", position, inputs, flat, tokens, alpha=1 / 6, beta=0.5)
+            case "gelu":
+                self._node("Gelu", position, inputs, flat, tokens)
             case _:
                 raise ValueError(
                     f"layer {position} is an Activation `{layer.kind}`, which has no ONNX operator here;"
                     " add a case to hardware/onnx_export.py"
                 )
+
+    def _tokens_of(self, position: int, layer: Layer) -> None:
+        """Adds a layer that gives tokens."""
+        writer, source = self._writer(position), layer.inputs[0]
+        match layer:
+            case PatchEmbed():
+                kernel = self._initializer(f"{layer.path}.weight", self._weight(layer, "weight").transpose(3, 2, 0, 1))
+                bias = self._initializer(f"{layer.path}.bias", self._weight(layer, "bias"))
+                size = [layer.patch] * 2
+                image = writer.node("Conv", [self._image(source), kernel, bias], kernel_shape=size, strides=size)
+                rows = writer.reshape(image, 0, layer.shape[-1], layer.shape[0])
+                self._node("Transpose", position, [rows], tokens=True, perm=[0, 2, 1])
+            case Positions():
+                added, x = self._weight(layer, "weight"), self._as_tokens(source)
+                if layer.class_token:  # zeros before the others, for a batch of any size; the token is added to them
+                    x = writer.node("Pad", [x, writer.constant(np.array([0, 1, 0, 0, 0, 0]))])
+                    added = added + np.eye(len(added), 1) * self._weight(layer, "token")
+                self._node("Add", position, [x, self._initializer(f"{layer.path}.weight", added)], tokens=True)
+            case Take():
+                bounds = [np.array([at]) for at in (layer.start, layer.start + layer.shape[0], 1)]
+                inputs = [self._as_tokens(source), *map(writer.constant, bounds)]
+                self._node("Slice", position, inputs, tokens=True)
+            case LayerNorm():
+                parameters = [self._initializer(f"{layer.path}.{n}", self._weight(layer, n)) for n in ("scale", "bias")]
+                inputs = [self._as_tokens(source), *parameters]
+                self._node("LayerNormalization", position, inputs, tokens=True, axis=-1, epsilon=layer.epsilon)
+            case Mix():
+                self.names[position] = onnx_attention.mix(
+                    writer, layer, self._image(source), self._as_tokens(layer.inputs[1])
+                )
+            case RelativeMix():
+                tables = [self._weight(layer, name) for name in ("rows", "columns")]
+                inputs = [self._as_tokens(source), self._image(layer.inputs[1])]
+                self.names[position] = onnx_attention.relative_mix(writer, layer, *tables, *inputs)
+        self.tokens.add(position)
+
+    def _pairs_of(self, position: int, layer: Layer) -> None:
+        """Adds a layer that gives something for each pair of tokens: `[batch, heads, queries, keys]`."""
+        writer, source = self._writer(position), layer.inputs[0]
+        match layer:
+            case Scores():
+                inputs = [self._as_tokens(i) for i in layer.inputs]
+                self.names[position] = onnx_attention.scores(writer, layer, *inputs)
+            case RelativeScores():
+                tables = [self._weight(layer, name) for name in ("rows", "columns")]
+                inputs = [self._image(source), self._as_tokens(layer.inputs[1])]
+                self.names[position] = onnx_attention.relative_scores(writer, layer, *tables, *inputs)
+            case Softmax():
+                self._node("Softmax", position, [self._image(source)], axis=-1)
+
+    def _weight(self, layer: Layer, name: str) -> np.ndarray:
+        return self.weights[f"{layer.path}.{name}"].astype(np.float64)
 
     def _check(self, position: int) -> None:
         """Raises unless the layer's shape follows from its inputs as the written operator will have it."""
@@ -262,16 +410,33 @@ class _Graph:
                 out = layer.shape[-1] if isinstance(layer, Conv) else in_channels
                 expected = (math.ceil(height / layer.stride), math.ceil(width / layer.stride), out)
             case Dense():
-                expected = (1, 1, layer.shape[-1])
-                if shapes[0] != (1, 1, layer.in_channels):
+                expected = (*shapes[0][:2], layer.shape[-1])
+                if shapes[0][-1] != layer.in_channels or layer.shape[:2] == (1, 1) != shapes[0][:2]:
                     raise ValueError(
                         f"layer {position} (`{layer.path}`): a Dense reads a vector (1, 1, {layer.in_channels}),"
                         f" got {shapes[0]}; pool it first"
                     )
             case GlobalPool():
                 expected = (1, 1, shapes[0][-1])
-            case Norm() | Activation() | Add():
+            case AvgPool():
+                *size, channels = shapes[0]
+                height, width = (pooled(side, layer.kernel, layer.stride) for side in size)
+                expected = (height, width, channels)
+            case Norm() | LayerNorm() | Softmax() | Activation() | Add() | Zeros():
                 expected = _only(shapes)
+            case PatchEmbed():
+                height, width, in_channels = shapes[0]
+                whole = height % layer.patch == width % layer.patch == 0 and in_channels == layer.in_channels
+                count = height // layer.patch * (width // layer.patch)
+                expected = (count, 1, layer.shape[-1]) if whole else None
+            case Positions():
+                tokens, width, channels = shapes[0]
+                expected = (tokens + layer.class_token, width, channels)
+            case Take():
+                fits = layer.start + layer.shape[0] <= shapes[0][0]
+                expected = (layer.shape[0], *shapes[0][1:]) if fits else None
+            case Scores() | Mix() | Relative():
+                expected = onnx_attention.shape_of(layer, shapes)
             case Scale():
                 expected = shapes[0] if shapes[1] == (1, 1, shapes[0][-1]) else shapes[1]
             case _:

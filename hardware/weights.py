@@ -2,7 +2,9 @@
 
 `<layer.path>.<name>`: a convolution's `weight` is `[kernel, kernel, in, out]`, a depthwise one's `[kernel, kernel, 1,
 channels]`, a dense layer's `weight` `[in, out]` and `bias` `[out]`; a norm has `scale`, `bias`, `mean` and `var`, each
-`[channels]`.
+`[channels]`, a layer norm `scale` and `bias`. A patch embedding's `weight` is `[patch, patch, in, out]`, and it has a
+`bias`; positions have a `weight` `[tokens, channels]` and, with a class token, a `token` `[channels]`. Relative
+positions have tables `rows` and `columns`, `[relative_table_size, head_dim]`.
 """
 
 import math
@@ -10,7 +12,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from search_spaces.layers import Conv, Dense, Depthwise, Layer, Norm
+from search_spaces.layers import (
+    Conv,
+    Dense,
+    Depthwise,
+    Layer,
+    LayerNorm,
+    Norm,
+    PatchEmbed,
+    Positions,
+    Relative,
+    relative_table_size,
+)
 
 
 def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
@@ -20,7 +33,7 @@ def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
       ValueError: when two layers have the same path.
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    paths = [layer.path for layer in layers if isinstance(layer, Conv | Depthwise | Dense | Norm)]
+    paths = [layer.path for layer in layers if layer.path]
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise ValueError(f"two layers have their weights at path `{twice}`; every layer needs its own")
@@ -36,6 +49,18 @@ def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
                 shapes[f"{layer.path}.bias"] = (channels,)
             case Norm():
                 shapes |= {f"{layer.path}.{name}": (channels,) for name in ("scale", "bias", "mean", "var")}
+            case LayerNorm():
+                shapes |= {f"{layer.path}.{name}": (channels,) for name in ("scale", "bias")}
+            case PatchEmbed():
+                shapes[f"{layer.path}.weight"] = (layer.patch, layer.patch, layer.in_channels, channels)
+                shapes[f"{layer.path}.bias"] = (channels,)
+            case Positions():
+                shapes[f"{layer.path}.weight"] = (layer.shape[0], channels)
+                if layer.class_token:
+                    shapes[f"{layer.path}.token"] = (channels,)
+            case Relative():
+                size = relative_table_size(layer.reach, layer.class_token)
+                shapes |= {f"{layer.path}.{name}": (size, layer.head_dim) for name in ("rows", "columns")}
             case _:
                 pass
     return shapes

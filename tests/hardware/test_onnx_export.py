@@ -10,6 +10,7 @@ from hardware.weights import random_weights, weight_shapes
 from search_spaces.layers import (
     Activation,
     Add,
+    AvgPool,
     Conv,
     Dense,
     Depthwise,
@@ -19,6 +20,7 @@ from search_spaces.layers import (
     Layer,
     Norm,
     Scale,
+    Zeros,
 )
 
 
@@ -57,6 +59,17 @@ def reference(layers, weights, images):
                 y = x[0] * np.clip(x[0] + 3, 0, 6) / 6
             case GlobalPool():
                 y = x[0].mean((1, 2), keepdims=True)
+            case AvgPool():
+                pad = layer.kernel // 2 if layer.kernel % 2 else 0
+                height, width, _ = layer.shape
+                y = np.zeros((len(images), *layer.shape))
+                for i in range(height):
+                    for j in range(width):
+                        top, left = i * layer.stride - pad, j * layer.stride - pad
+                        window = x[0][:, max(top, 0) : top + layer.kernel, max(left, 0) : left + layer.kernel]
+                        y[:, i, j] = window.mean((1, 2))
+            case Zeros():
+                y = 0 * x[0]
             case Add():
                 y = x[0] + x[1]
             case Scale():
@@ -131,6 +144,42 @@ def test_vectors_and_pooled_images_mix():
     np.testing.assert_allclose(
         run(layers, weights, images), reference(layers, weights, images)[:, 0, 0], rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (3, 2), (5, 1)])
+def test_pooling_counts_no_padding(kernel, stride):
+    graph = Graph((7, 6, 3))
+    graph.conv(graph.avg_pool(0, kernel, stride), 4, "a")
+    weights = lively(graph.layers)
+    images = np.random.default_rng(1).normal(loc=3, size=(2, 7, 6, 3)).astype(np.float32)
+    expected = reference(graph.layers, weights, images).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(run(graph.layers, weights, images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_zeros_and_what_only_they_read_are_not_exported():
+    graph = Graph((6, 6, 3))
+    dead = graph.norm(graph.conv(0, 3, "dead"), "dead_norm", 1e-5)
+    x = graph.norm(graph.conv(0, 3, "a", kernel=3), "a_norm", 1e-5)
+    graph.dense(graph.global_pool(graph.sum(x, graph.zeros(dead))), 2, "b")
+    weights = lively(graph.layers)
+    images = np.random.default_rng(1).normal(size=(2, 6, 6, 3)).astype(np.float32)
+    expected = reference(graph.layers, weights, images)[:, 0, 0]
+    np.testing.assert_allclose(run(graph.layers, weights, images), expected, rtol=1e-5, atol=1e-5)
+    ops = [node.op_type for node in to_onnx(graph.layers, weights).graph.node]
+    assert ops == ["Conv", "GlobalAveragePool", "Flatten", "Gemm"]
+    with pytest.raises(ValueError, match=r"1 missing \['dead.weight'\]"):  # all that the layers name is asked for
+        to_onnx(graph.layers, {name: values for name, values in weights.items() if name != "dead.weight"})
+
+
+def test_a_network_that_never_sees_its_image_is_exported_too():
+    graph = Graph((4, 4, 3))
+    x = graph.norm(graph.sum(graph.zeros(0), graph.zeros(0)), "norm", 1e-5)
+    graph.dense(graph.global_pool(x), 2, "b")
+    weights = lively(graph.layers)
+    images = np.random.default_rng(1).normal(size=(2, 4, 4, 3)).astype(np.float32)
+    answers = run(graph.layers, weights, images)
+    np.testing.assert_allclose(answers, reference(graph.layers, weights, images)[:, 0, 0], rtol=1e-5, atol=1e-5)
+    assert np.array_equal(answers[0], answers[1])
 
 
 def test_norms_are_folded_and_the_runtime_has_its_own_operators():
