@@ -637,6 +637,8 @@ def _data_note(summary: Summary) -> str:
 
 def _training_note(summary: Summary) -> str:
     said, data = summary.raw.get("training") or {}, summary.raw.get("data") or {}
+    if said.get("steps") == 0:
+        return "The supernet's weights were converted from elsewhere; nothing is known here of its training."
     parts = [f"{said['epochs']:,} epochs"] if said.get("epochs") else []
     parts += [f"{said['steps']:,} steps"] if said.get("steps") else []
     text = ", ".join(parts)

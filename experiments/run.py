@@ -24,6 +24,9 @@ EXPECTED = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBa
 BEFORE_WORK = {LOCK, "overrides.json", "config.yaml", "environment.json", "seconds.json"}
 """Files that a run writes before it does any work."""
 
+CHOSEN = {"convert": ["search_space=ofa_mobilenet"]}
+"""What a verb sets by itself, unless told otherwise: names are looked for there."""
+
 _failed: list[str] = []
 
 
@@ -63,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here
     code = 0
     try:
+        if given[:1] == ["convert"]:
+            from experiments.convert import convert_command
+
+            convert_command(given[1:])
+            return
         sys.argv = ["edgenas", *prepare_arguments(given)]
         _failed.clear()
         _job()
@@ -80,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EXPECTED as error:
         if os.environ.get(DEBUG):
             raise
-        print(f"edgenas: error: {_one_line(error, given)}", file=sys.stderr)
+        known = [*CHOSEN.get("".join(given[:1]), []), *given]
+        print(f"edgenas: error: {_one_line(error, known)}", file=sys.stderr)
         sys.exit(2)
 
 

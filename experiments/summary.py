@@ -44,7 +44,12 @@ def summarise(
         "targets": {target.name: _target(run, target, fitted is not None) for target in parts.targets},
         "objectives": [o.label for o in parts.objectives if o.minimised],
         "bounds": {o.label: o.bound for o in parts.objectives if o.bound is not None},
-        "training": {"epochs": len(losses), "steps": parts.trainer.steps, "final_loss": losses[-1], "losses": losses},
+        "training": {  # a converted supernet was trained elsewhere
+            "epochs": len(losses),
+            "steps": parts.trainer.steps if losses else 0,
+            "final_loss": losses[-1] if losses else None,
+            "losses": losses,
+        },
         "predictor": None if fitted is None else _predictor(run, fitted, sampled, costs),
         "search": settings["search"]["_target_"],
         "reference": searched.reference,

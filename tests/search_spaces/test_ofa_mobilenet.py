@@ -23,8 +23,8 @@ def middle(space):
 
 @pytest.mark.parametrize(
     ("width_mult", "arch", "params", "macs"),
-    # Sub-networks of `ofa` 0.1.0.post202307202001 with one kernel, expansion and depth throughout, at 224 px, as counted
-    # in PyTorch: parameters without batch-norm statistics; multiply-accumulates of convolutions and linear layers.
+    # Sub-networks of `ofa` 0.1.0.post202307202001 with one kernel, expansion and depth throughout, at 224 px, counted
+    # in PyTorch: parameters without batch-norm statistics, multiply-accumulates of convolutions and linear layers.
     [
         (1.0, largest, 7_664_760, 566_170_656),
         (1.0, smallest, 3_410_792, 121_278_672),
