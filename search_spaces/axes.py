@@ -18,7 +18,7 @@ Weights = Any  # a numpy or JAX array: parameters are cut as either
 class Axis(Protocol):
     """Which channels of one axis are on."""
 
-    def cut(self, weights: Weights, axis: int) -> Weights:
+    def cut(self, weights: Weights, axis: int, /) -> Weights:
         """The part of the parameters that the channels need, along one of their axes."""
         ...
 
@@ -39,7 +39,7 @@ class Axis(Protocol):
 class Taps(Protocol):
     """Which taps of a kernel are on."""
 
-    def cut(self, weights: Weights, transforms: Sequence[Weights] = ()) -> Weights:
+    def cut(self, weights: Weights, transforms: Sequence[Weights] = (), /) -> Weights:
         """The part of a `[kernel, kernel, in, out]` parameter that the taps need.
 
         Args:

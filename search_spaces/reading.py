@@ -10,6 +10,7 @@ different places of a network read alike.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -137,7 +138,7 @@ class Masked:
             return _only(outputs, choice), list(stats)
         row = self.rows[choice]
         mixed = [row[i].astype(y.dtype) * y for i, y in enumerate(outputs)]
-        return sum(mixed[1:], mixed[0]), list(stats)
+        return reduce(jnp.add, mixed), list(stats)
 
     def stretch(self, run: Stretch) -> Stretch:
         """Keeps only a block's inputs for the gradient, where asked to."""
