@@ -10,13 +10,14 @@ import jax
 from experiments.build import build
 from experiments.console import Console
 from experiments.settings import objectives_of
+from experiments.teacher import teacher_of
 from experiments.tracking import Tracking
 from hardware.store import MeasurementStore
 from hardware.target import Target
 from nas.data.dataset import Dataset
 from nas.judge import SupernetJudge
 from nas.objective import Objective, Prices, check_reachable
-from nas.training import Trainer
+from nas.training import Trainer, Training
 from search_spaces.space import Space, smallest
 
 KEYS = ("init", "train", "calibrate", "sample", "search", "random", "tune")
@@ -103,14 +104,19 @@ def assemble(settings: Mapping[str, Any], calibration_key: jax.Array) -> Parts:
                 f" target, or set objectives.{objective.cost}.minimised=false and its bound to null"
             )
     check_reachable(space, prices, [o for o in objectives if o.label not in to_come])
-    training = build(settings["training"], plugins)
+    training: Training = build(settings["training"], plugins)
     data = source.load()
+    teacher = None
+    if training.teacher is not None:
+        if training.teacher.run is None:
+            raise ValueError("`training.teacher.run` must be the folder of a finished run, got null")
+        teacher = teacher_of(training.teacher.run, data, plugins, calibration_key)
     return Parts(
         space=space,
         data=data,
         target=target,
         targets=targets,
         objectives=objectives,
-        trainer=Trainer(space, training, data),
+        trainer=Trainer(space, training, data, teacher),
         judge=SupernetJudge(space, data, calibration_key, settings["calibration_images"]),
     )

@@ -1,13 +1,16 @@
 """A run's summary: what `summary.json` holds, and the lines that end the run."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from experiments.files import read_json
 from experiments.parts import Run
 from experiments.resume import NOT_KEPT
 from experiments.steps.search import Searched
+from experiments.steps.supernet import BANDS, EXECUTION
 from hardware.cost import Cost
 from hardware.target import Target
 from nas.profiling import Fitted
@@ -49,6 +52,8 @@ def summarise(
             "steps": parts.trainer.steps if losses else 0,
             "final_loss": losses[-1] if losses else None,
             "losses": losses,
+            "execution": _kept(run, EXECUTION),
+            "bands": _kept(run, BANDS),
         },
         "predictor": None if fitted is None else _predictor(run, fitted, sampled, costs),
         "search": settings["search"]["_target_"],
@@ -64,6 +69,12 @@ def summarise(
         "command": command,
         "config": {name: value for name, value in settings.items() if name not in NOT_KEPT},
     }
+
+
+def _kept(run: Run, name: str) -> Any:
+    """A file of the run that trained the supernet; None where that kept none."""
+    path = Path(run.settings["supernet"]["from"] or run.folder) / name
+    return read_json(path) if path.exists() else None
 
 
 def _target(run: Run, target: Target, predicted: bool) -> dict[str, Any]:

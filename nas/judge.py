@@ -12,6 +12,7 @@ from nas.data.dataset import Dataset
 from nas.training import normalise
 from search_spaces.reading import Reading, masked
 from search_spaces.space import Space
+from search_spaces.static import Fixed, fixed_of, input_size, resize
 
 PIECE = 100  # images at a time, at the most
 
@@ -39,7 +40,7 @@ class SupernetJudge:
     """One compiled function that judges every architecture of a space.
 
     Attributes:
-      traces: how often it has been traced; stays at 1.
+      traces: how often it has been traced: once for each combination of static choices (resolutions).
     """
 
     def __init__(self, space: Space, data: Dataset, key: PRNGKeyArray, calibration_images: int = 128):
@@ -58,32 +59,38 @@ class SupernetJudge:
         at = np.asarray(jax.random.permutation(key, len(data.train.labels))[:calibration_images])
         self.calibration = normalise(data.train.images[at], data)
         self.images, self.labels = normalise(data.val.images, data), jnp.asarray(data.val.labels)
-        self._judge = jax.jit(self._one)
-        self._logits = jax.jit(self._inherited_logits)
+        self._judge = jax.jit(self._one, static_argnums=0)
+        self._logits = jax.jit(self._inherited_logits, static_argnums=0)
 
     def __call__(self, supernet: Any, arch: Int[Any, " choices"]) -> Judgement:
         """Judges one architecture of the supernet."""
-        return self._judge(supernet, jnp.asarray(arch), self.calibration, self.images, self.labels)
+        fixed = fixed_of(self.space, arch)
+        return self._judge(fixed, supernet, jnp.asarray(arch), self.calibration, self.images, self.labels)
 
     def logits(
         self, supernet: Any, arch: Int[Any, " choices"], stats: Any, images: Float[Array, "images ..."]
     ) -> Float[Array, "images classes"]:
         """Logits of one architecture under the masked reading, with statistics as a `Judgement` holds them."""
-        return self._logits(supernet, jnp.asarray(arch), stats, images)
+        return self._logits(fixed_of(self.space, arch), supernet, jnp.asarray(arch), stats, images)
 
-    def _one(self, supernet: Any, arch: Array, calibration: Array, images: Array, labels: Array) -> Judgement:
+    def _one(
+        self, fixed: Fixed, supernet: Any, arch: Array, calibration: Array, images: Array, labels: Array
+    ) -> Judgement:
         self.traces += 1
-        stats = calibrate(supernet, masked(self.space, arch), calibration)
-        logits = self._inherited_logits(supernet, arch, stats, images)
+        seen = resize(calibration, input_size(self.space, fixed))
+        stats = calibrate(supernet, masked(self.space, arch, fixed), seen)
+        logits = self._inherited_logits(fixed, supernet, arch, stats, images)
         wrong = (logits.argmax(-1) != labels).mean()
         return Judgement(wrong, optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), stats)
 
-    def _inherited_logits(self, supernet: Any, arch: Array, stats: Any, images: Array) -> Array:
+    def _inherited_logits(self, fixed: Fixed, supernet: Any, arch: Array, stats: Any, images: Array) -> Array:
         # Piece by piece: a piece's activations stay in the processor's cache, and memory doesn't grow with the split.
-        read = masked(self.space, arch)
+        read, size = masked(self.space, arch, fixed), input_size(self.space, fixed)
         count = len(images)
         number = -(-count // PIECE)
         piece = -(-count // number)
         padded = jnp.pad(images, ((0, number * piece - count), (0, 0), (0, 0), (0, 0)))
-        logits = jax.lax.map(lambda x: supernet(read, x, stats)[0], padded.reshape(number, piece, *images.shape[1:]))
+        logits = jax.lax.map(
+            lambda x: supernet(read, resize(x, size), stats)[0], padded.reshape(number, piece, *images.shape[1:])
+        )
         return logits.reshape(number * piece, -1)[:count]

@@ -12,6 +12,7 @@ from nas.objective import Judged, Objective, cost_matrix, feasible
 from nas.pareto import non_dominated
 from nas.training import Trainer, fine_tune, normalise
 from search_spaces.extract import Extracted, extract
+from search_spaces.static import fixed_of, input_size, resize
 
 ROLES = ("fastest", "balanced", "most accurate")
 
@@ -112,7 +113,7 @@ def finish(
     if fine_tuned:
         before = judge.logits(trainer.network(params), arch, inherited.stats, test_images)
     extracted = extract(space, trainer.network(chosen), arch, judgement.stats)
-    logits = run(extracted, test_images)
+    logits = run(extracted, test_images, input_size(space, fixed_of(space, arch)))
     return Finished(
         extracted=extracted,
         test_accuracy=accuracy(logits, data.test.labels),
@@ -125,10 +126,16 @@ def finish(
 
 
 def run(
-    extracted: Extracted, images: Float[Any, "images height width channels"]
+    extracted: Extracted, images: Float[Any, "images height width channels"], size: int | None = None
 ) -> Float[np.ndarray, "images classes"]:
-    """Logits of an extracted network for normalised images, compiled, in pieces that fit memory."""
-    forward = jax.jit(lambda network, piece: network(piece))
+    """Logits of an extracted network for normalised images, compiled, in pieces that fit memory.
+
+    Args:
+      extracted: the network.
+      images: normalised.
+      size: the side that they are resized to, px: the network's resolution, where that was a choice.
+    """
+    forward = jax.jit(lambda network, piece: network(resize(piece, size)))
     return np.concatenate([np.asarray(forward(extracted, piece)) for piece in pieces(np.asarray(images))])
 
 

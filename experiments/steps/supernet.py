@@ -3,10 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from experiments.files import read_json, write_json
 from experiments.parts import Run
 from nas.checkpoint import Checkpoints
 from nas.training import NotFiniteError, TrainState, train
+from nas.training.bands import bands
+from nas.training.execution import settle
+
+EXECUTION = "execution.json"
+"""How the run's steps are run, and on what grounds; kept when it goes on, since the two ways round differently."""
+
+BANDS = "bands.json"
+"""How small, sampled and large networks did as training went."""
 
 
 def train_supernet(run: Run) -> tuple[Any, list[float]]:
@@ -20,6 +30,8 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
     source = run.settings["supernet"]["from"]
     home = Path(source) if source else run.folder
     path = home / "losses.json"
+    if (home / EXECUTION).exists():  # fine-tuning runs as training did
+        trainer.execution = read_json(home / EXECUTION)["execution"]
     state = trainer.init(run.keys["init"])
     if source and not (home / "checkpoints").is_dir():
         raise ValueError(f"`{source}` holds no trained supernet; finish it with resume={source}")
@@ -48,10 +60,15 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
                 losses.append(loss)
                 bar.set_postfix(loss=f"{loss:.3f}")
                 bar.update()
-                run.tracking.log({"supernet/epoch": epoch, "supernet/loss": loss})
+                numbers = {"supernet/epoch": epoch, "supernet/loss": loss}
+                if settings.bands_every and (epoch % settings.bands_every == 0 or epoch == settings.epochs):
+                    numbers |= banded(run, epoch, state)
+                run.tracking.log(numbers)
                 if epoch % settings.checkpoint_every == 0 or epoch == settings.epochs:
                     keep(state)
 
+            decision = settled(run, home, state)
+            trainer.execution = decision["execution"]
             try:
                 state = train(trainer, state, run.keys["train"], after_epoch=after_epoch, after_steps=keep)
             except NotFiniteError as error:
@@ -65,3 +82,26 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
         f" traced {trainer.traces} time(s); loss {losses[0]:.3f} -> {losses[-1]:.3f}"
     )
     return trainer.weights(state), losses
+
+
+def settled(run: Run, home: Path, state: TrainState) -> dict[str, Any]:
+    """How the steps are run: as this run settled it before, or as it is settled now."""
+    path = home / EXECUTION
+    if not path.exists():
+        decision = settle(run.parts.trainer, state, jax.random.fold_in(run.keys["train"], 1))
+        write_json(path, decision.to_dict())
+        if run.parts.trainer.settings.execution == "auto":
+            run.console.say(f"{decision.execution} execution: {decision.reason}")
+    return read_json(path)
+
+
+def banded(run: Run, epoch: int, state: TrainState) -> dict[str, float]:
+    """How the bands do after an epoch: said, kept in the run's folder, and handed back to be tracked."""
+    trainer, path = run.parts.trainer, run.folder / BANDS
+    network = trainer.network(trainer.weights(state))
+    found = bands(run.parts.judge, network, run.parts.space, run.keys["sample"])
+    before = [row for row in (read_json(path) if path.exists() else []) if row["epoch"] < epoch]
+    write_json(path, [*before, {"epoch": epoch, **found}])
+    errors = ", ".join(f"{band} {found[f'{band}/val_error']:.3f}" for band in ("smallest", "sampled", "largest"))
+    run.console.say(f"epoch {epoch}: validation error {errors}")
+    return {f"supernet/{name}": value for name, value in found.items()}

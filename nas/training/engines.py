@@ -6,7 +6,6 @@ Both turn a lesson and an architecture into a loss, logits and a gradient in the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -175,12 +174,11 @@ class SlicedEngine:
       sliced: what runs the blocks and counts their compiles.
     """
 
-    def __init__(self, space: Space, graph: Any, teacher: Teacher | None, dtype: Any):
+    def __init__(self, space: Space, teacher: Teacher | None, dtype: Any):
         """Compiles nothing yet."""
-        self.space, self.graph = space, graph
+        self.space = space
         self.sliced = Sliced(space, None if dtype == jnp.float32 else dtype)
         self._resize = jax.jit(resize, static_argnums=1)
-        self._merge = partial(nnx.merge, graph)
 
         def loss(logits: Array, lesson: Lesson, first: Array | None, share: float) -> tuple[Array, Array]:
             single = logits.astype(jnp.float32)
@@ -191,7 +189,6 @@ class SlicedEngine:
     def __call__(self, params: Any, arch: Int[np.ndarray, " choices"], lesson: Lesson, first: Any, share: float) -> Row:
         """One architecture at its own size."""
         size = input_size(self.space, fixed_of(self.space, arch))
-        images = self._resize(lesson.images, size)
-        logits, _, pull = self.sliced.vjp(self._merge(params), arch, images)
+        logits, _, pull = self.sliced.vjp(params, arch, self._resize(lesson.images, size))
         (loss, logits), cotangent = self._loss(logits, lesson, first, share)
-        return Row(loss, logits, nnx.split(pull(cotangent))[1])
+        return Row(loss, logits, pull(cotangent))

@@ -65,9 +65,11 @@ class Trainer:
                 ("a teacher", "`training.teacher`") if teacher is not None else ("`training.teacher`", "no one")
             )
             raise ValueError(f"{have} was given, but {lack} who teaches; set both or neither")
-        self.teacher = jax.tree_util.Partial(teacher) if teacher is not None else None
         self.traces = 0
         self.mesh = mesh_of(settings.mesh)
+        plain = teacher is not None and jax.tree_util.all_leaves([teacher])
+        taught_by = jax.tree_util.Partial(teacher) if plain else teacher
+        self.teacher = jax.device_put(taught_by, everywhere(self.mesh))
         self.per_epoch = settings.steps_per_epoch(data.train)
         self.steps = settings.epochs * self.per_epoch
         check_batch(settings.batch, self.mesh, settings.accumulate)
@@ -88,7 +90,7 @@ class Trainer:
         self.masked = Masked(space=space, graph=self.graph, teacher=settings.teacher, dtype=dtype, remat=settings.remat)
         self.engines: dict[str, Engine] = {
             "masked": MaskedEngine(self.masked, self._count),
-            "sliced": SlicedEngine(space, self.graph, settings.teacher, dtype),
+            "sliced": SlicedEngine(space, settings.teacher, dtype),
         }
         self._compile()
         self._rates = lru_cache(maxsize=4)(partial(learning_rates, settings))
@@ -103,9 +105,10 @@ class Trainer:
             )
         )
         self._prepare = jax.jit(self._lesson, in_shardings=(same, batch, batch, same), out_shardings=batch)
-        self._finish = jax.jit(self._applied, donate_argnums=(0, 2), out_shardings=same)
+        # Gradients are not donated: zeros among them are kept by the sliced engine.
+        self._finish = jax.jit(self._applied, donate_argnums=0, out_shardings=same)
         self._parts = jax.jit(partial(parted, count=self.settings.accumulate))
-        self._add = jax.jit(lambda total, new: jax.tree.map(jnp.add, total, new), donate_argnums=0)
+        self._add = jax.jit(lambda total, new: jax.tree.map(jnp.add, total, new))
         self._draw = jax.jit(self._drawn)
 
     def _count(self) -> None:
