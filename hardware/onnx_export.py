@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hardware import onnx_attention
+from hardware import onnx_tokens
 from hardware.kernels import fused_chain, readers_of
 from hardware.weights import check_weights
 from search_spaces.alive import alive
@@ -22,19 +22,9 @@ from search_spaces.layers import (
     GlobalPool,
     Input,
     Layer,
-    LayerNorm,
-    Mix,
     Norm,
-    PatchEmbed,
-    Positions,
-    Relative,
-    RelativeMix,
-    RelativeScores,
     Scale,
-    Scores,
     Shape,
-    Softmax,
-    Take,
     Zeros,
     pooled,
     window_padding,
@@ -92,7 +82,8 @@ def to_onnx(
     if last in graph.flat:
         shape = shape[:2]
     elif last in graph.tokens:
-        shape = ["batch", layers[last].shape[0], layers[last].shape[-1]]
+        height, width, channels = layers[last].shape
+        shape = ["batch", height * width, channels]
     proto = helper.make_graph(
         graph.nodes,
         "network",
@@ -170,10 +161,11 @@ class _Graph:
                 self._node("Add", position, inputs, flat, tokens)
             case Scale():
                 self._node("Mul", position, [self._image(i) for i in layer.inputs])
-            case PatchEmbed() | Positions() | Take() | LayerNorm() | Mix() | RelativeMix():
-                self._tokens_of(position, layer)
-            case Scores() | Softmax() | RelativeScores():
-                self._pairs_of(position, layer)
+            case _ if isinstance(layer, onnx_tokens.GIVES_TOKENS | onnx_tokens.GIVES_PAIRS):
+                writer = self._writer(position)
+                self.names[position] = onnx_tokens.write(writer, layer, self._image, self._as_tokens)
+                if isinstance(layer, onnx_tokens.GIVES_TOKENS):
+                    self.tokens.add(position)
             case _:
                 raise ValueError(
                     f"layer {position} (`{layer.path}`) is a {type(layer).__name__}, which has no ONNX operator here;"
@@ -226,7 +218,7 @@ class _Graph:
         writer, (height, width, channels) = self._writer(position), self.layers[position].shape
         return writer.transpose(writer.reshape(self._image(position), 0, channels, height * width), 0, 2, 1)
 
-    def _writer(self, position: int) -> onnx_attention.Writer:
+    def _writer(self, position: int) -> onnx_tokens.Writer:
         """Adds nodes and constants that belong to the layer at `position`."""
 
         def node(op: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -234,7 +226,9 @@ class _Graph:
             self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
             return name
 
-        def constant(values: np.ndarray) -> str:
+        def constant(values: np.ndarray, name: str = "") -> str:
+            if name:
+                return self._initializer(f"{self.layers[position].path}.{name}", values)
             whole = values.dtype.kind != "f"  # shapes and indices come again and again
             key = (values.shape, values.tobytes()) if whole else ()
             if key not in self.constants or not whole:
@@ -242,7 +236,10 @@ class _Graph:
                 self.constants[key] = self._initializer(name, values)
             return self.constants[key]
 
-        return onnx_attention.Writer(node=node, constant=constant)
+        def weight(name: str) -> np.ndarray:
+            return self.weights[f"{self.layers[position].path}.{name}"].astype(np.float64)
+
+        return onnx_tokens.Writer(node=node, constant=constant, weight=weight)
 
     def _vector(self, position: int) -> str:
         """The tensor at `position` as `[batch, channels]`."""
@@ -345,58 +342,6 @@ class _Graph:
                     " add a case to hardware/onnx_export.py"
                 )
 
-    def _tokens_of(self, position: int, layer: Layer) -> None:
-        """Adds a layer that gives tokens."""
-        writer, source = self._writer(position), layer.inputs[0]
-        match layer:
-            case PatchEmbed():
-                kernel = self._initializer(f"{layer.path}.weight", self._weight(layer, "weight").transpose(3, 2, 0, 1))
-                bias = self._initializer(f"{layer.path}.bias", self._weight(layer, "bias"))
-                size = [layer.patch] * 2
-                image = writer.node("Conv", [self._image(source), kernel, bias], kernel_shape=size, strides=size)
-                rows = writer.reshape(image, 0, layer.shape[-1], layer.shape[0])
-                self._node("Transpose", position, [rows], tokens=True, perm=[0, 2, 1])
-            case Positions():
-                added, x = self._weight(layer, "weight"), self._as_tokens(source)
-                if layer.class_token:  # zeros before the others, for a batch of any size; the token is added to them
-                    x = writer.node("Pad", [x, writer.constant(np.array([0, 1, 0, 0, 0, 0]))])
-                    added = added + np.eye(len(added), 1) * self._weight(layer, "token")
-                self._node("Add", position, [x, self._initializer(f"{layer.path}.weight", added)], tokens=True)
-            case Take():
-                bounds = [np.array([at]) for at in (layer.start, layer.start + layer.shape[0], 1)]
-                inputs = [self._as_tokens(source), *map(writer.constant, bounds)]
-                self._node("Slice", position, inputs, tokens=True)
-            case LayerNorm():
-                parameters = [self._initializer(f"{layer.path}.{n}", self._weight(layer, n)) for n in ("scale", "bias")]
-                inputs = [self._as_tokens(source), *parameters]
-                self._node("LayerNormalization", position, inputs, tokens=True, axis=-1, epsilon=layer.epsilon)
-            case Mix():
-                self.names[position] = onnx_attention.mix(
-                    writer, layer, self._image(source), self._as_tokens(layer.inputs[1])
-                )
-            case RelativeMix():
-                tables = [self._weight(layer, name) for name in ("rows", "columns")]
-                inputs = [self._as_tokens(source), self._image(layer.inputs[1])]
-                self.names[position] = onnx_attention.relative_mix(writer, layer, *tables, *inputs)
-        self.tokens.add(position)
-
-    def _pairs_of(self, position: int, layer: Layer) -> None:
-        """Adds a layer that gives something for each pair of tokens: `[batch, heads, queries, keys]`."""
-        writer, source = self._writer(position), layer.inputs[0]
-        match layer:
-            case Scores():
-                inputs = [self._as_tokens(i) for i in layer.inputs]
-                self.names[position] = onnx_attention.scores(writer, layer, *inputs)
-            case RelativeScores():
-                tables = [self._weight(layer, name) for name in ("rows", "columns")]
-                inputs = [self._image(source), self._as_tokens(layer.inputs[1])]
-                self.names[position] = onnx_attention.relative_scores(writer, layer, *tables, *inputs)
-            case Softmax():
-                self._node("Softmax", position, [self._image(source)], axis=-1)
-
-    def _weight(self, layer: Layer, name: str) -> np.ndarray:
-        return self.weights[f"{layer.path}.{name}"].astype(np.float64)
-
     def _check(self, position: int) -> None:
         """Raises unless the layer's shape follows from its inputs as the written operator will have it."""
         layer = self.layers[position]
@@ -422,23 +367,12 @@ class _Graph:
                 *size, channels = shapes[0]
                 height, width = (pooled(side, layer.kernel, layer.stride) for side in size)
                 expected = (height, width, channels)
-            case Norm() | LayerNorm() | Softmax() | Activation() | Add() | Zeros():
+            case Norm() | Activation() | Add() | Zeros():
                 expected = _only(shapes)
-            case PatchEmbed():
-                height, width, in_channels = shapes[0]
-                whole = height % layer.patch == width % layer.patch == 0 and in_channels == layer.in_channels
-                count = height // layer.patch * (width // layer.patch)
-                expected = (count, 1, layer.shape[-1]) if whole else None
-            case Positions():
-                tokens, width, channels = shapes[0]
-                expected = (tokens + layer.class_token, width, channels)
-            case Take():
-                fits = layer.start + layer.shape[0] <= shapes[0][0]
-                expected = (layer.shape[0], *shapes[0][1:]) if fits else None
-            case Scores() | Mix() | Relative():
-                expected = onnx_attention.shape_of(layer, shapes)
             case Scale():
                 expected = shapes[0] if shapes[1] == (1, 1, shapes[0][-1]) else shapes[1]
+            case _ if isinstance(layer, onnx_tokens.GIVES_TOKENS | onnx_tokens.GIVES_PAIRS):
+                expected = onnx_tokens.shape_of(layer, shapes)
             case _:
                 pass
         if layer.shape != expected:

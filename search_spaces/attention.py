@@ -1,5 +1,7 @@
 """Multi-head self-attention with elastic heads: those that are off are turned off where heads leave attention."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,19 +23,11 @@ class Attention(nnx.Module):
     many heads are the first so many channels of queries, keys and values (AutoFormer, arXiv:2107.00651).
     """
 
-    def __init__(
-        self,
-        head_dim: int,
-        query: Dense,
-        key: Dense,
-        value: Dense,
-        project: Dense,
-        to_keys: RelativePosition | None = None,
-        to_values: RelativePosition | None = None,
-    ):
+    def __init__(self, head_dim: int, dense: Sequence[Dense], tables: Sequence[RelativePosition] = ()):
+        """Of the dense layers to queries, keys and values and back, and the tables for keys and values, if any."""
         self.head_dim = head_dim
-        self.query, self.key, self.value, self.project = query, key, value, project
-        self.to_keys, self.to_values = to_keys, to_values
+        self.query, self.key, self.value, self.project = dense
+        self.to_keys, self.to_values = tables or (None, None)
 
     @classmethod
     def init(
@@ -45,12 +39,13 @@ class Attention(nnx.Module):
         tables: list[RelativePosition] = []
         if reach is not None:
             tables = [RelativePosition.init(draw, head_dim, reach, class_token) for _ in range(2)]
-        return cls(head_dim, *dense, *tables)
+        return cls(head_dim, dense, tables)
 
     def cut(self, channels: Axis, heads: Axis) -> "Attention":
         """The same layer with fewer channels and heads; `heads` is an axis of `heads * head_dim` channels."""
         dense = [layer.cut(channels, heads) for layer in (self.query, self.key, self.value)]
-        return Attention(self.head_dim, *dense, self.project.cut(heads, channels), self.to_keys, self.to_values)
+        tables = [table for table in (self.to_keys, self.to_values) if table is not None]
+        return Attention(self.head_dim, [*dense, self.project.cut(heads, channels)], tables)
 
     def __call__(self, x: Tokens, heads: Axis) -> Tokens:
         """Attends; softmax is computed in float32 at least, whatever the activations are computed in."""

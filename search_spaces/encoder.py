@@ -6,7 +6,7 @@ Activations between them are tokens `[batch, tokens, channels]`, those that are 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,9 @@ from search_spaces.axes import EVERYTHING, Axis
 from search_spaces.elastic import Dense
 from search_spaces.initialise import Draw
 from search_spaces.layer_norm import LayerNorm
-from search_spaces.layers import Graph, RelativeMix, RelativeScores
+from search_spaces.layers import Graph
 from search_spaces.reading import Cut, Reading
-from search_spaces.relative_position import square_side
 from search_spaces.static import RESOLUTION
-
-Pool = Literal["mean", "class"]
 
 
 class Positions(nnx.Module):
@@ -158,22 +155,17 @@ class EncoderPlan:
     def layers(self, graph: Graph, x: int, read: Cut, path: str) -> int:
         """Writes the layer of a known architecture behind position `x`; returns the position of its output."""
         dim, ratio = read.index("dim", self.dims), read.index("mlp_ratio", self.mlp_ratios)
-        channels, tokens = self.dims[dim], graph.shape(x)[0]
-        heads = self.heads[read.index("heads", self.heads)]
+        channels, attention = self.dims[dim], f"{path}.attention"
+        width = self.heads[read.index("heads", self.heads)] * self.head_dim
         h = graph.layer_norm(x, f"{path}.attention_norm", self.epsilon)
-        width, attention = heads * self.head_dim, f"{path}.attention"
         query, key, value = (graph.dense(h, width, f"{attention}.{name}") for name in ("query", "key", "value"))
         scores = graph.scores(query, key, self.head_dim)
         if self.reach is not None:
-            relative: dict[str, Any] = {"head_dim": self.head_dim, "reach": self.reach, "class_token": self.class_token}
-            relative["side"] = square_side(tokens - self.class_token)
-            shape, where = (tokens, tokens, heads), f"{attention}.to_keys"
-            scores = graph.add(RelativeScores(inputs=(scores, query), shape=shape, path=where, **relative))
+            scores = graph.relative_scores(scores, query, f"{attention}.to_keys", self.reach, self.class_token)
         weights = graph.softmax(scores)
         h = graph.mix(weights, value, self.head_dim)
         if self.reach is not None:
-            shape, where = graph.shape(h), f"{attention}.to_values"
-            h = graph.add(RelativeMix(inputs=(h, weights), shape=shape, path=where, **relative))
+            h = graph.relative_mix(h, weights, f"{attention}.to_values", self.reach, self.class_token)
         x = graph.sum(x, graph.dense(h, channels, f"{attention}.project"))
         h = graph.layer_norm(x, f"{path}.mlp_norm", self.epsilon)
         h = graph.activation(graph.dense(h, int(self.hidden[dim, ratio]), f"{path}.expand"), "gelu")
@@ -241,13 +233,13 @@ class EncoderLayer(nnx.Module):
 class Readout(nnx.Module):
     """A layer norm, the class token or the mean over patches, and a classifier. Its choice: `dim`."""
 
-    def __init__(self, dims: tuple[int, ...], pool: Pool, class_token: bool, norm: LayerNorm, classifier: Dense):
+    def __init__(self, dims: tuple[int, ...], pool: str, class_token: bool, norm: LayerNorm, classifier: Dense):
         self.dims, self.pool, self.class_token = dims, pool, class_token
         self.norm, self.classifier = norm, classifier
 
     @classmethod
     def init(
-        cls, draw: Draw, dims: tuple[int, ...], classes: int, pool: Pool, class_token: bool, epsilon: float
+        cls, draw: Draw, dims: tuple[int, ...], classes: int, pool: str, class_token: bool, epsilon: float
     ) -> "Readout":
         """Between the options for the channels of a token and the classes."""
         norm, classifier = LayerNorm.init(max(dims), epsilon), Dense.init(draw, max(dims), classes)
@@ -271,7 +263,7 @@ class Readout(nnx.Module):
         return block.classifier(block.norm(x[:, int(self.class_token) :], dim).mean(1)), {}
 
 
-def readout_layers(graph: Graph, x: int, classes: int, pool: Pool, class_token: bool, path: str, epsilon: float) -> int:
+def readout_layers(graph: Graph, x: int, classes: int, pool: str, class_token: bool, path: str, epsilon: float) -> int:
     """Writes the readout behind position `x`."""
     if pool == "class":
         x = graph.layer_norm(graph.take(x, 0, 1), f"{path}.norm", epsilon)

@@ -195,6 +195,11 @@ def relative_index(side: int, reach: int, class_token: bool) -> tuple[tuple[int,
     )
 
 
+def square_side(tokens: int) -> int:
+    """The side of the square that so many tokens fill."""
+    return round(tokens**0.5)
+
+
 def macs(layer: Layer) -> int:
     """Multiply-accumulates for one image: convolutions, dense layers and attention's products, padding taps counted.
 
@@ -361,3 +366,31 @@ class Graph:
     def mix(self, attention: int, value: int, head_dim: int) -> int:
         """Values weighted by attention."""
         return self.add(Mix(inputs=(attention, value), shape=self.shape(value), head_dim=head_dim))
+
+    def relative_scores(self, scores: int, query: int, path: str, reach: int, class_token: bool) -> int:
+        """Scores plus those of relative positions."""
+        (tokens, _, heads), width = self.shape(scores), self.shape(query)[-1]
+        layer = RelativeScores(
+            inputs=(scores, query),
+            shape=self.shape(scores),
+            path=path,
+            head_dim=width // heads,
+            side=square_side(tokens - class_token),
+            reach=reach,
+            class_token=class_token,
+        )
+        return self.add(layer)
+
+    def relative_mix(self, mixed: int, attention: int, path: str, reach: int, class_token: bool) -> int:
+        """Mixed values plus relative positions."""
+        (tokens, _, heads), width = self.shape(attention), self.shape(mixed)[-1]
+        layer = RelativeMix(
+            inputs=(mixed, attention),
+            shape=self.shape(mixed),
+            path=path,
+            head_dim=width // heads,
+            side=square_side(tokens - class_token),
+            reach=reach,
+            class_token=class_token,
+        )
+        return self.add(layer)

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from search_spaces.initialise import Draw
-from search_spaces.layers import relative_index, relative_table_size
+from search_spaces.layers import relative_index, relative_table_size, square_side
 
 
 class RelativePosition(nnx.Module):
@@ -82,8 +82,3 @@ class RelativePosition(nnx.Module):
             return mixed
         of_class = jnp.broadcast_to(rows[0, 0] + columns[0, 0], (batch, 1, heads, mixed.shape[-1]))
         return jnp.concatenate([of_class, mixed], 1)  # a query's attention sums to one
-
-
-def square_side(tokens: int) -> int:
-    """The side of the square that so many tokens fill."""
-    return round(tokens**0.5)

@@ -7,16 +7,19 @@ network is the first so many channels and heads of a wider one, a shallower one 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from jaxtyping import Int, PRNGKeyArray
 
-from search_spaces.encoder import Embedding, EncoderLayer, EncoderPlan, Pool, Readout, readout_layers
+from search_spaces.encoder import Embedding, EncoderLayer, EncoderPlan, Readout, readout_layers
 from search_spaces.initialise import Draw, drawn
 from search_spaces.layers import Graph, Layer
 from search_spaces.network import Network, Slot
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
+
+Pool = Literal["mean", "class"]
 
 
 @dataclass(frozen=True, kw_only=True)

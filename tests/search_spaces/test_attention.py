@@ -32,7 +32,7 @@ def attention(rng, reach=None, class_token=True):
     width = HEADS * HEAD_DIM
     layers = [dense(rng, *shape) for shape in [(CHANNELS, width)] * 3 + [(width, CHANNELS)]]
     tables = [relative(rng, reach, class_token) for _ in range(2)] if reach else []
-    return Attention(HEAD_DIM, *layers, *tables)
+    return Attention(HEAD_DIM, layers, tables)
 
 
 def relative(rng, reach, class_token):

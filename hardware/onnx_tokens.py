@@ -1,4 +1,4 @@
-"""Writes attention's layers in ONNX's operators.
+"""Writes the layers of tokens and of attention in ONNX's operators.
 
 Tokens are `[batch, tokens, channels]`, what attention gives each pair of them `[batch, heads, queries, keys]`: our
 `(queries, keys, heads)` in ONNX's order. Tables of relative positions are stored once, and gathered for each axis.
@@ -9,7 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces.layers import Mix, Relative, RelativeMix, RelativeScores, Scores, Shape, relative_index
+from search_spaces.layers import (
+    Layer,
+    LayerNorm,
+    Mix,
+    PatchEmbed,
+    Positions,
+    Relative,
+    RelativeMix,
+    RelativeScores,
+    Scores,
+    Shape,
+    Softmax,
+    Take,
+    relative_index,
+)
+
+GIVES_TOKENS = PatchEmbed | Positions | Take | LayerNorm | Mix | RelativeMix
+GIVES_PAIRS = Scores | Softmax | RelativeScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +35,14 @@ class Writer:
 
     Attributes:
       node: `node(op, inputs, **attributes)` adds a node and returns the name of its output.
-      constant: `constant(values)` adds an initializer and returns its name.
+      constant: `constant(values, name)` adds an initializer and returns its name, made of the layer's path and `name`;
+        one without a name, which whole numbers that are there already share.
+      weight: `weight(name)` gives a weight of the layer that is being written.
     """
 
     node: Callable[..., str]
-    constant: Callable[[np.ndarray], str]
+    constant: Callable[..., str]
+    weight: Callable[[str], np.ndarray]
 
     def reshape(self, x: str, *shape: int) -> str:
         """`x` in another shape; 0 keeps an axis's size."""
@@ -45,24 +65,76 @@ class Writer:
         return self.node("ReduceSum", [x, self.constant(np.array([axis]))], keepdims=0)
 
 
-def scores(writer: Writer, layer: Scores, query: str, key: str) -> str:
+def write(
+    writer: Writer,
+    layer: GIVES_TOKENS | GIVES_PAIRS,
+    image: Callable[[int], str],
+    tokens: Callable[[int], str],
+) -> str:
+    """Adds a layer and returns the name of its output: tokens, or what attention gives pairs of them.
+
+    Args:
+      writer: what adds nodes.
+      layer: the layer.
+      image: the output at a position as `[batch, channels, height, width]`.
+      tokens: the output at a position as `[batch, tokens, channels]`.
+    """
+    first, second = layer.inputs[0], layer.inputs[-1]
+    match layer:
+        case PatchEmbed():
+            return _patches(writer, layer, image(first))
+        case Positions():
+            return _positions(writer, layer, tokens(first))
+        case Take():
+            return writer.slice(tokens(first), 1, layer.start, layer.start + layer.shape[0])
+        case LayerNorm():
+            parameters = [writer.constant(writer.weight(name), name) for name in ("scale", "bias")]
+            inputs = [tokens(first), *parameters]
+            return writer.node("LayerNormalization", inputs, axis=-1, epsilon=layer.epsilon)
+        case Scores():
+            return _scores(writer, layer, tokens(first), tokens(second))
+        case RelativeScores():
+            return _relative_scores(writer, layer, image(first), tokens(second))
+        case Softmax():
+            return writer.node("Softmax", [image(first)], axis=-1)
+        case Mix():
+            return _mix(writer, layer, image(first), tokens(second))
+        case RelativeMix():
+            return _relative_mix(writer, layer, tokens(first), image(second))
+
+
+def _patches(writer: Writer, layer: PatchEmbed, image: str) -> str:
+    kernel = writer.constant(writer.weight("weight").transpose(3, 2, 0, 1), "weight")
+    inputs, size = [image, kernel, writer.constant(writer.weight("bias"), "bias")], [layer.patch] * 2
+    squares = writer.node("Conv", inputs, kernel_shape=size, strides=size)
+    return writer.transpose(writer.reshape(squares, 0, layer.shape[-1], layer.shape[0]), 0, 2, 1)
+
+
+def _positions(writer: Writer, layer: Positions, tokens: str) -> str:
+    added = writer.weight("weight")
+    if layer.class_token:  # zeros before the others, for a batch of any size; the token is added to them
+        tokens = writer.node("Pad", [tokens, writer.constant(np.array([0, 1, 0, 0, 0, 0]))])
+        added = added + np.eye(len(added), 1) * writer.weight("token")
+    return writer.node("Add", [tokens, writer.constant(added, "weight")])
+
+
+def _scores(writer: Writer, layer: Scores, query: str, key: str) -> str:
     """Dot products of queries and keys over the root of a head's channels; onnxruntime fuses product and factor."""
     queries, keys = (writer.reshape(x, 0, 0, -1, layer.head_dim) for x in (query, key))
     products = writer.node("MatMul", [writer.transpose(queries, 0, 2, 1, 3), writer.transpose(keys, 0, 2, 3, 1)])
     return writer.node("Mul", [products, writer.constant(np.array(layer.head_dim**-0.5))])
 
 
-def mix(writer: Writer, layer: Mix, attention: str, value: str) -> str:
+def _mix(writer: Writer, layer: Mix, attention: str, value: str) -> str:
     """Values weighted by attention."""
     values = writer.transpose(writer.reshape(value, 0, 0, -1, layer.head_dim), 0, 2, 1, 3)
     mixed = writer.transpose(writer.node("MatMul", [attention, values]), 0, 2, 1, 3)
     return writer.reshape(mixed, 0, 0, layer.shape[-1])
 
 
-def relative_scores(
-    writer: Writer, layer: RelativeScores, rows: np.ndarray, columns: np.ndarray, scores: str, query: str
-) -> str:
+def _relative_scores(writer: Writer, layer: RelativeScores, scores: str, query: str) -> str:
     """The scores plus queries times the vectors of relative positions."""
+    rows, columns = writer.weight("rows"), writer.weight("columns")
     side, first, factor = layer.side, int(layer.class_token), layer.head_dim**-0.5
     tokens, _, heads = layer.shape
     query = writer.reshape(query, 0, 0, heads, layer.head_dim)
@@ -70,13 +142,16 @@ def relative_scores(
     patches = writer.reshape(patches, 0, side, side, heads, layer.head_dim)
     by_row = writer.node(  # [batch, heads, row, column, key row]
         "MatMul",
-        [writer.transpose(patches, 0, 3, 1, 2, 4), writer.transpose(_by_place(writer, layer, rows * factor), 0, 2, 1)],
+        [
+            writer.transpose(patches, 0, 3, 1, 2, 4),
+            writer.transpose(_by_place(writer, layer, rows * factor, "rows"), 0, 2, 1),
+        ],
     )
     by_column = writer.node(  # [batch, heads, column, row, key column]
         "MatMul",
         [
             writer.transpose(patches, 0, 3, 2, 1, 4),
-            writer.transpose(_by_place(writer, layer, columns * factor), 0, 2, 1),
+            writer.transpose(_by_place(writer, layer, columns * factor, "columns"), 0, 2, 1),
         ],
     )
     by_column = writer.transpose(by_column, 0, 1, 3, 2, 4)
@@ -96,10 +171,9 @@ def relative_scores(
     return writer.node("Add", [scores, relative])
 
 
-def relative_mix(
-    writer: Writer, layer: RelativeMix, rows: np.ndarray, columns: np.ndarray, mixed: str, attention: str
-) -> str:
+def _relative_mix(writer: Writer, layer: RelativeMix, mixed: str, attention: str) -> str:
     """The mixed values plus the vectors of relative positions weighted by attention."""
+    rows, columns = writer.weight("rows"), writer.weight("columns")
     side, first, (tokens, _, channels) = layer.side, int(layer.class_token), layer.shape
     patches = writer.slice(attention, 2, first, tokens) if first else attention
     squares = writer.slice(patches, 3, first, tokens) if first else patches
@@ -108,8 +182,10 @@ def relative_mix(
     if first:
         to_class = writer.reshape(writer.slice(patches, 3, 0, 1), 0, 0, side, side, 1)
         to_row, to_column = (writer.concatenate([to_class, x], 4) for x in (to_row, to_column))
-    by_row = writer.node("MatMul", [to_row, _by_place(writer, layer, rows)])
-    by_column = writer.node("MatMul", [writer.transpose(to_column, 0, 1, 3, 2, 4), _by_place(writer, layer, columns)])
+    by_row = writer.node("MatMul", [to_row, _by_place(writer, layer, rows, "rows")])
+    by_column = writer.node(
+        "MatMul", [writer.transpose(to_column, 0, 1, 3, 2, 4), _by_place(writer, layer, columns, "columns")]
+    )
     relative = writer.node("Add", [by_row, writer.transpose(by_column, 0, 1, 3, 2, 4)])
     relative = writer.reshape(writer.transpose(relative, 0, 2, 3, 1, 4), 0, side**2, channels)
     if first:  # all pairs with the class token share one vector, and its attention sums to one
@@ -121,24 +197,34 @@ def relative_mix(
     return writer.node("Add", [mixed, relative])
 
 
-def shape_of(layer: Scores | Mix | Relative, shapes: Sequence[Shape]) -> Shape | None:
+def shape_of(layer: Layer, shapes: Sequence[Shape]) -> Shape | None:
     """The shape that follows from the inputs'; None where they don't fit together."""
-    (one, other), head_dim = shapes, layer.head_dim
+    one, other = shapes[0], shapes[-1]
     match layer:
+        case PatchEmbed():
+            height, width, channels = one
+            whole = height % layer.patch == width % layer.patch == 0 and channels == layer.in_channels
+            return (height // layer.patch * (width // layer.patch), 1, layer.shape[-1]) if whole else None
+        case Positions():
+            return one[0] + layer.class_token, *one[1:]
+        case Take():
+            return (layer.shape[0], *one[1:]) if 0 <= layer.start <= one[0] - layer.shape[0] else None
         case Scores():
-            fits = one[1] == other[1] == 1 and one[2] == other[2] and one[2] % head_dim == 0
-            return (one[0], other[0], one[2] // head_dim) if fits else None
+            fits = one[1] == other[1] == 1 and one[2] == other[2] and one[2] % layer.head_dim == 0
+            return (one[0], other[0], one[2] // layer.head_dim) if fits else None
         case Mix():
-            fits = other == (one[1], 1, one[2] * head_dim) and one[0] == one[1]
+            fits = other == (one[1], 1, one[2] * layer.head_dim) and one[0] == one[1]
             return other if fits else None
-        case _:
+        case Relative():
             pair, tokens = (one, other) if isinstance(layer, RelativeScores) else (other, one)
             count = layer.side**2 + layer.class_token
-            fits = pair[:2] == (count, count) and tokens == (count, 1, pair[2] * head_dim)
+            fits = pair[:2] == (count, count) and tokens == (count, 1, pair[2] * layer.head_dim)
             return one if fits else None
+        case _:
+            return one
 
 
-def _by_place(writer: Writer, layer: Relative, table: np.ndarray) -> str:
+def _by_place(writer: Writer, layer: Relative, table: np.ndarray, name: str) -> str:
     """The table's rows for each place of a query on one axis and all keys: `[side, keys, head_dim]`."""
     index = np.array(relative_index(layer.side, layer.reach, layer.class_token))
-    return writer.node("Gather", [writer.constant(table), writer.constant(index)], axis=0)
+    return writer.node("Gather", [writer.constant(table, name), writer.constant(index)], axis=0)
