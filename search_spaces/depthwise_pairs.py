@@ -17,14 +17,15 @@ Weight = Float[Array, "kernel kernel 1 channels"]
 Convolved = Float[Array, "batch out_height out_width channels"]
 Paired = Float[Array, "out_height out_width height width channels"]
 
-POSITIONS = 16  # beyond, the weights of all pairs no longer fit the cache
+POSITIONS = 36  # beyond, the weights of all pairs no longer fit the cache
 
 
 def worthwhile(taps: Taps) -> bool:
     """Whether an image has few positions, and no more of them than the kernel has taps that meet it.
 
-    Measured on two cores at (32, 4, 4, 480), forward + gradient against the sum over taps: 7x7 1.6 ms, not 4.4; 5x5
-    1.2 ms, not 2.1; 3x3, which this leaves to the taps, 1.2 ms, not 1.0.
+    Forward + gradient on two busy cores (least of 60 turns, ms), by pairs and by taps. Batch 32, 480 channels: 7x7 on
+    4x4 0.63 and 2.57, 5x5 on 4x4 0.61 and 1.55, 7x7 on 6x6 3.6 and 5.2. Left to the taps: 3x3 on 4x4 0.92 and 0.90,
+    5x5 on 6x6 3.3 and 3.1, 7x7 on 7x7 8.2 and 7.9.
     """
     down, across = taps.reaches
     return down.size * across.size <= min(POSITIONS, down.taps * across.taps)
