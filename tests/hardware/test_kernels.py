@@ -59,3 +59,33 @@ def test_an_unknown_layer_and_a_later_input_are_refused():
         kernels((Input(shape=(1, 1, 3)), Softmax(inputs=(0,), shape=(1, 1, 3))))
     with pytest.raises(ValueError, match="inputs must be positions before its own"):
         kernels((Input(shape=(1, 1, 3)), Dense(inputs=(2,), shape=(1, 1, 3), path="a", in_channels=3)))
+
+
+def test_the_kernels_of_attention():
+    graph = Graph((8, 8, 3))
+    x = graph.positions(graph.patch_embed(0, 6, "patches", 4), "positions", class_token=True)  # 5 tokens of 6
+    h = graph.layer_norm(x, "norm", 1e-5)
+    query, key, value = (graph.dense(h, 8, name) for name in "qkv")  # 2 heads of 4
+    scores = graph.relative_scores(graph.scores(query, key, 4), query, "relative", reach=1, class_token=True)
+    h = graph.dense(graph.mix(graph.softmax(scores), value, 4), 6, "project")
+    graph.activation(graph.dense(graph.take(graph.sum(x, h), 0, 1), 10, "expand"), "gelu")
+    found = kernels(graph.layers)
+    assert [k.kind for k in found] == [
+        *("conv", "elementwise", "elementwise"),  # patches, positions, norm
+        *("pointwise", "pointwise", "pointwise", "pointwise", "pointwise"),  # three dense, scores, relative
+        *("elementwise", "pointwise", "pointwise", "elementwise"),  # softmax, mix, project, sum
+        *("elementwise", "dense"),  # one token, which is a vector, and GELU in its dense layer
+    ]
+    patches, positions, norm, dense, *_ = found
+    assert (patches.weight_values, patches.bias_values, patches.macs) == (4 * 4 * 3 * 6, 6, 4 * 4 * 4 * 3 * 6)
+    assert (positions.weight_values, positions.bias_values, positions.operations) == (5 * 6, 0, 4 * 6)
+    assert (norm.weight_values, norm.bias_values, norm.operations) == (6, 6, 5 * 6)
+    assert (dense.weight_values, dense.bias_values, dense.macs) == (6 * 8, 8, 5 * 6 * 8)
+    scores, relative, softmax, mix = found[6:10]
+    assert (scores.macs, scores.weight_values, scores.output_values) == (5 * 5 * 8, 0, 5 * 5 * 2)
+    # Two tables of 3 distances and the class, 4 channels each.
+    assert (relative.weight_values, relative.bias_values) == (2 * 4 * 4, 0)
+    assert (softmax.macs, softmax.operations) == (0, 50)
+    assert mix.macs == 5 * 5 * 8
+    assert len(found[-1].fused) == 1
+    assert sum(k.macs for k in found) == total_macs(graph.layers)

@@ -150,3 +150,14 @@ def test_a_wider_layer_never_costs_less():
 
     costs = [bytes_of(width) for width in range(1, 20)]
     assert costs == sorted(costs)
+
+
+def test_attention_holds_scores_for_every_pair_of_tokens():
+    graph = Graph((8, 8, 1))  # 64 values
+    x = graph.patch_embed(0, 4, "patches", 1)  # 64 tokens of 4: 256 values
+    query, key, value = (graph.dense(x, 4, name) for name in "qkv")  # 256 each
+    scores = graph.softmax(graph.scores(query, key, 2))  # 64 * 64 pairs, 2 heads: 8192; softmax in place
+    graph.sum(x, graph.dense(graph.mix(scores, value, 2), 4, "project"))
+    # While scores are made: the tokens, query, key, value and the scores.
+    assert peak_bytes(graph.layers, 1) == 4 * 256 + 8192
+    assert flash_bytes(graph.layers, 1) == 4 * 1 + 4 * 16 + 4 * (4 + 4 * 4)  # weights, then biases of 4 bytes

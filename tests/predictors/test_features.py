@@ -89,3 +89,28 @@ def test_layers_of_another_kind_count_as_other():
 
 def test_an_empty_network_has_a_row_too():
     assert named(()) == {"constant": 1}
+
+
+def test_the_sums_of_attention_by_hand():
+    g = Graph((8, 8, 3))
+    x = g.positions(g.patch_embed(0, 6, "patches", 4), "positions", class_token=True)  # 5 tokens of 6 channels
+    query, key, value = (g.dense(g.layer_norm(x, "norm", 1e-5), 8, name) for name in "qkv")  # 2 heads of 4
+    g.dense(g.take(g.mix(g.softmax(g.scores(query, key, 4)), value, 4), 0, 1), 3, "classifier")
+    assert named(g.layers) == {
+        "constant": 1,
+        "conv_kernels": 1,
+        "conv_macs": 4 * 16 * 3 * 6,
+        "conv_activations": 8 * 8 * 3 + 4 * 6,
+        "conv_weights": 16 * 3 * 6 + 6,
+        "pointwise_kernels": 3,
+        "pointwise_macs": 3 * 5 * 6 * 8,
+        "pointwise_activations": 3 * (5 * 6 + 5 * 8),
+        "pointwise_weights": 3 * (6 * 8 + 8),
+        "matmul_kernels": 2,
+        "matmul_macs": 2 * 5 * 5 * 8,
+        "matmul_activations": (5 * 8 + 5 * 8 + 50) + (50 + 5 * 8 + 5 * 8),
+        "dense_kernels": 1,
+        "dense_weights": 8 * 3 + 3,
+        "elementwise_kernels": 6,  # positions, three norms, softmax, one token taken
+        "elementwise_activations": (24 + 30) + 3 * 60 + 100 + (40 + 8),
+    }
