@@ -75,16 +75,16 @@ def mesh_of(devices: int | Literal["all"]) -> Mesh:
     return Mesh(np.array(here[:count]), (AXIS,))
 
 
-def check_batch(batch: int, mesh: Mesh, accumulate: int) -> None:
+def check_batch(batch: int, devices: int, accumulate: int) -> None:
     """Refuses a batch that can't be dealt evenly.
 
     Raises:
       ValueError: naming the nearest that can.
     """
-    parts = mesh.size * accumulate
+    parts = devices * accumulate
     if batch % parts:
         nearest = max(1, round(batch / parts)) * parts
-        shared = f"{mesh.size} devices" + (f" times {accumulate} parts (training.accumulate)" if accumulate > 1 else "")
+        shared = f"{devices} devices" + (f" times {accumulate} parts (training.accumulate)" if accumulate > 1 else "")
         raise ValueError(
             f"`training.batch` must be a multiple of {parts} to be shared by {shared}, got {batch}; did you mean"
             f" training.batch={nearest}?"

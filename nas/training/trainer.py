@@ -65,16 +65,6 @@ class Trainer:
                 ("a teacher", "`training.teacher`") if teacher is not None else ("`training.teacher`", "no one")
             )
             raise ValueError(f"{have} was given, but {lack} who teaches; set both or neither")
-        self.traces = 0
-        self.mesh = mesh_of(settings.mesh)
-        plain = teacher is not None and jax.tree_util.all_leaves([teacher])
-        taught_by = jax.tree_util.Partial(teacher) if plain else teacher
-        self.teacher = jax.device_put(taught_by, everywhere(self.mesh))
-        self.per_epoch = settings.steps_per_epoch(data.train)
-        self.steps = settings.epochs * self.per_epoch
-        check_batch(settings.batch, self.mesh, settings.accumulate)
-        self.part = own_part(self.mesh, settings.batch)
-        self.rows, self.shares = settings.rule.rows(space), settings.rule.in_place(space)
         self.has_static = any(choice.static for choice in space.choices)
         if settings.per_device and self.has_static:
             names = ", ".join(f"`{choice.name}`" for choice in space.choices if choice.static)
@@ -82,6 +72,16 @@ class Trainer:
                 f"`training.per_device` needs one shape on all devices, but {names} changes shapes; set"
                 " training.per_device=false"
             )
+        self.traces = 0
+        self.mesh = mesh_of(settings.mesh)
+        plain = teacher is not None and jax.tree_util.all_leaves([teacher])
+        taught_by = jax.tree_util.Partial(teacher) if plain else teacher
+        self.teacher = jax.device_put(taught_by, everywhere(self.mesh))
+        self.per_epoch = settings.steps_per_epoch(data.train)
+        self.steps = settings.epochs * self.per_epoch
+        check_batch(settings.batch, self.mesh.size, settings.accumulate)
+        self.part = own_part(self.mesh, settings.batch)
+        self.rows, self.shares = settings.rule.rows(space), settings.rule.in_place(space)
         self.execution: Execution = "sliced" if settings.execution == "sliced" else "masked"
         self.optimizer = optimizer_of(settings)
         # The structure of the network without its parameters: no computation.
