@@ -25,6 +25,7 @@ from nas.data.dataset import Dataset
 from search_spaces.extract import Extracted, weights, with_weights
 from search_spaces.layers import Layer
 from search_spaces.space import Space, options
+from search_spaces.static import fixed_of, input_size, resize
 
 VERSION = 1
 
@@ -46,7 +47,7 @@ class Winner:
     class_names: tuple[str, ...]
 
     def prepare(self, picture: Image.Image) -> Float[np.ndarray, "1 height width channels"]:
-        """A picture, brought to the size, range and normalisation the network was trained with."""
+        """A picture, brought to the range, normalisation and size the network was trained with."""
         p = self.preprocessing
         grey = p["image_channels"] == 1
         size = (p["image_size"], p["image_size"])
@@ -54,7 +55,8 @@ class Winner:
         if picture.size != size:
             picture = picture.resize(size, Image.Resampling.BICUBIC)
         pixels: UInt8[np.ndarray, ...] = np.asarray(picture, np.uint8).reshape(1, *size, p["image_channels"])
-        return (pixels.astype(np.float32) / 255 - np.float32(p["mean"])) / np.float32(p["std"])
+        image = (pixels.astype(np.float32) / 255 - np.float32(p["mean"])) / np.float32(p["std"])
+        return np.asarray(resize(jnp.asarray(image), p.get("resolution")))
 
     def logits(self, images: Float[Any, "batch height width channels"]) -> Float[Array, "batch classes"]:
         """Logits of normalised images."""
@@ -102,9 +104,11 @@ def save(
         folder / "preprocessing.json",
         {
             "image_size": data.image_size,
+            "resolution": input_size(space, fixed_of(space, np.array(arch, np.int32))),
             "image_channels": data.image_channels,
             "resample": data.resample,
-            "scale": "pixels / 255, then (x - mean) / std per channel",
+            "scale": "pixels / 255, then (x - mean) / std per channel, then resized to `resolution` (bilinear, smoothed"
+            " when it shrinks) unless that is null",
             "mean": list(data.mean),
             "std": list(data.std),
             "layout": "JAX: batch, height, width, channels; ONNX: batch, channels, height, width",

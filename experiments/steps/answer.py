@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.files import read_json
@@ -19,6 +20,7 @@ from nas.winners import Finished, choose, finish, pieces
 from search_spaces.extract import weights
 from search_spaces.layers import total_macs, total_params
 from search_spaces.space import options
+from search_spaces.static import fixed_of, input_size, resize
 
 PARITY = 1e-4  # largest difference allowed between the logits of JAX and ONNX Runtime
 NOT_SHOWN = ("val_error", "macs", "params")  # these stand beside the costs
@@ -72,10 +74,12 @@ def _deliver(
     arch, space = np.array(judged.arch, np.int32), run.parts.space
     layers = space.layers(arch)
     model = to_onnx(layers, weights(done.extracted))
-    images = np.asarray(normalise(run.parts.data.test.images, run.parts.data)).transpose(0, 3, 1, 2)
+    images = np.asarray(normalise(run.parts.data.test.images, run.parts.data))
+    size = input_size(space, fixed_of(space, arch))
     runtime = OnnxRuntime(threads=1)
     session = runtime.prepare(model)
-    logits = np.concatenate([runtime.run(session, piece) for piece in pieces(images)])
+    seen = (np.asarray(resize(jnp.asarray(piece), size)).transpose(0, 3, 1, 2) for piece in pieces(images))
+    logits = np.concatenate([runtime.run(session, piece) for piece in seen])
     difference = float(np.abs(logits - done.logits).max())
     if difference > PARITY:
         raise ValueError(f"the ONNX of `{role}` differs from JAX by {difference:.2g}, more than {PARITY}; report this")

@@ -7,9 +7,11 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from safetensors.numpy import save_file
 
 from experiments.benchmarks.peers.ofa import random_state
+from experiments.winner import load
 from nas.checkpoint import Checkpoints
 from nas.data.digits import Digits
 from nas.training import Trainer, Training
@@ -20,7 +22,7 @@ SPACE = OfaMobileNet(
     image_size=12,
     image_channels=1,
     classes=10,
-    resolutions=(),
+    resolutions=(10, 12),  # the data's and another
     stages=(OfaStage(width=8, squeeze_excite=True),),
     depths=(1, 2),
     kernels=(3, 5),
@@ -33,7 +35,7 @@ SPACE = OfaMobileNet(
 STAGE = "{_target_: search_spaces.ofa_mobilenet.OfaStage, width: 8, stride: 2, squeeze_excite: true, activation: relu}"
 SETTINGS = [
     *("data.image_size=12", "data.limit=96", "training.epochs=6", "training.batch=16"),
-    *(f"search_space.stages=[{STAGE}]", "search_space.resolutions=[]", "search_space.depths=[1,2]"),
+    *(f"search_space.stages=[{STAGE}]", "search_space.resolutions=[10,12]", "search_space.depths=[1,2]"),
     *("search_space.kernels=[3,5]", "search_space.expansions=[2,3]", "search_space.stem_channels=8"),
     *("search_space.first_channels=8", "search_space.head_channels=16", "search_space.mix_channels=16"),
 ]
@@ -73,7 +75,14 @@ def test_a_converted_supernet_is_searched(edgenas, weights, state, tmp_path):
     )
     assert searched.returncode == 0, searched.stderr
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["training"] == {"epochs": 0, "steps": 0, "final_loss": None, "losses": []}
+    assert max(network["masked_max_abs_diff"] for network in summary["networks"]) < 1e-4
+    assert max(network["onnx_max_abs_diff"] for network in summary["networks"]) < 1e-4
+    for network in summary["networks"]:  # used from its folder, it sees images as it was tested
+        winner = load(run / network["folder"])
+        side = network["options"]["resolution"]
+        assert winner.prepare(Image.new("L", (8, 8), 128)).shape == (1, side, side, 1)
+    nothing = {"epochs": 0, "steps": 0, "final_loss": None, "losses": []}
+    assert {name: summary["training"][name] for name in nothing} == nothing
     assert "converted from elsewhere" in (run / "report.html").read_text()
     # the same state again is what a folder in use is refused for
     again = edgenas("convert", "ofa", weights, str(folder), *SETTINGS)
