@@ -92,6 +92,12 @@ def test_brought_weights_answer_as_ofa_does(width_mult):
         np.testing.assert_allclose(own, ofa.logits_of(theirs, images, train=True), rtol=0, atol=3e-4)
 
 
+def test_a_missing_peer_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(ofa, "NEEDED", ("numpy", "no_such_package"))
+    with pytest.raises(ImportError, match=r"^no_such_package not installed; run `make peers`$"):
+        ofa.load()
+
+
 @needs_ofa
 def test_the_entries_are_those_of_ofa():
     state = ofa.state_of(ofa.supernet(classes=8))
