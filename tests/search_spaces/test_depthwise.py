@@ -97,7 +97,7 @@ def test_all_kernels_at_many_sizes(kernel, stride):
 
 def test_both_ways_are_the_same_convolution_where_either_would_do():
     x, weight, cotangent = drawn(3, 4, 3, 2), drawn(5, 5, 1, 2, seed=1), drawn(3, 2, 2, 2, seed=2)
-    taps, pairs = (way(kernel=5, stride=2, sizes=(4, 3)) for way in (Taps, Pairs))
+    taps, pairs = Taps(kernel=5, stride=2, sizes=(4, 3)), Pairs(kernel=5, stride=2, sizes=(4, 3))
     assert worthwhile(taps)
     for ours, theirs in zip(
         *(
