@@ -142,7 +142,7 @@ class Sliced:
         read = Cut.of(self.space.choices, check_arch(self.space, arch))
         return [self._bound(read, slot) if slot.is_there(read) else None for slot in self.slots]
 
-    def _by_blocks(self, params: Any) -> tuple[list[list[Array]], Callable[[Any], Any]]:
+    def _by_blocks(self, params: Any) -> tuple[list[list[Any]], Callable[[Any], Any]]:
         """The parameters of each block as lists, and how such lists become the structure of `params` again."""
         leaves, structure = jax.tree.flatten(params)
         if structure not in self._orders:
