@@ -1,9 +1,15 @@
 """Checkpoints hold everything, survive anything, and are refused in one line where they don't fit."""
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -92,3 +98,50 @@ def test_a_checkpoint_of_another_optimizer_is_refused(space, settings, data, who
         other = Trainer(space, replace(settings, ema=0.9), data)
         with pytest.raises(ValueError, match=r"is of another space or training: it has no `ema\.blocks"):
             checkpoints.restore(other.restart(jax.tree.map(jnp.asarray, whole[0][1].params)))
+
+
+SAVING = Path(__file__).with_name("saving.py")
+
+
+def saving(tmp_path, name):
+    command = [
+        sys.executable,
+        str(SAVING),
+        str(tmp_path / name),
+        str(tmp_path / f"{name}.npz"),
+        str(tmp_path / "cache"),
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_save_it_ends_as_if_never_stopped(tmp_path):
+    """A checkpoint is written after every step; kill -9 strikes while one lies there half written."""
+    whole = saving(tmp_path, "whole")
+    out, err = whole.communicate(timeout=400)
+    assert whole.returncode == 0, err
+
+    rng = np.random.default_rng(0)
+    folder, resumed = tmp_path / "killed", []
+    for at in (3, 11):  # inside the first epoch of ten steps, and inside the second
+        process = saving(tmp_path, "killed")
+        while not any(int(path.name) >= at for path in folder.glob("*") if path.name.isdigit()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.2))
+        while not any("tmp" in path.name for path in folder.iterdir()):
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGKILL)
+        resumed.append(process.communicate()[0])
+        assert process.returncode == -signal.SIGKILL
+    last = saving(tmp_path, "killed")
+    out, err = last.communicate(timeout=400)
+    assert last.returncode == 0, err
+    resumed.append(out)
+    assert resumed[0] == ""
+    starts = [int(line.split()[-1]) for line in resumed[1:]]
+    assert 3 <= starts[0] < starts[1] < 20
+    before, after = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("whole", "killed"))
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name], err_msg=name)

@@ -2,13 +2,16 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from nas.training import only_sampled
+from nas.training import Trainer, Training, only_sampled
+from nas.training.optimizer import learning_rates, optimizer_of
 
 
 def adam(learn=lambda inner: inner):
@@ -73,3 +76,52 @@ def test_the_learning_rate_rises_and_falls_as_a_cosine(trainer):
     assert np.allclose(
         [trainer.learning_rate(step, 10, 1.0) for step in (0, 1, 9)], [1, 1, 0.5 * (1 + math.cos(math.pi * 8 / 9))]
     )
+
+
+def test_the_other_schedules():
+    # 12 steps, two of them rising: then level, or 10 equal steps down to zero after the last
+    constant = learning_rates(Training(schedule="constant", warm_up=0.2), 12, 1.0)
+    assert np.allclose(constant, [0.5, *[1.0] * 11])
+    linear = learning_rates(Training(schedule="linear", warm_up=0.2), 12, 1.0)
+    assert np.allclose(linear, [0.5, 1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], atol=1e-6)
+
+
+def test_sgd_is_pytorchs_with_nesterov_and_decay():
+    # torch.optim.SGD: d = g + 0.1 p; b = 0.9 b + d; step d + 0.9 b. p = 2, g = 1: d = b = 1.2, so 1.2 + 1.08 = 2.28.
+    # Then with p = 2 - 0.1 * 2.28 = 1.772, g = 1: d = 1.1772, b = 2.2572, step 1.1772 + 2.03148 = 3.20868
+    optimizer = optimizer_of(Training(optimizer="sgd", momentum=0.9, weight_decay=0.1, clip_norm=9.0))
+    params, gradient = jnp.array([2.0]), jnp.array([1.0])
+    first, state = optimizer.update(gradient, optimizer.init(params), params)
+    second, _ = optimizer.update(gradient, state, params - 0.1 * first)
+    assert np.allclose([first[0], second[0]], [2.28, 3.20868])
+
+
+def test_a_long_gradient_is_clipped():
+    settings = Training(optimizer="sgd", momentum=0.0, weight_decay=0.0, clip_norm=1.0)
+    optimizer, params = optimizer_of(settings), jnp.zeros(2)
+    update, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(params), params)
+    assert np.allclose(update, [0.6, 0.8])  # its norm was 5
+
+
+def test_unsampled_parameters_move_where_they_may():
+    params, zero = jnp.ones(2), jnp.array([0.0, 1.0])
+    for keep, moved in ((True, 0.0), (False, 0.1)):  # decay alone: 0.1 times the value
+        optimizer = optimizer_of(Training(keep_unsampled=keep, weight_decay=0.1))
+        update, _ = optimizer.update(zero, optimizer.init(params), params)
+        assert np.isclose(update[0], moved)
+        assert update[1] > 0.5
+
+
+@pytest.mark.slow
+def test_the_moving_average_follows_the_parameters(space, settings, data):
+    trainer = Trainer(space, replace(settings, ema=0.15), data)
+    state = trainer.init(jax.random.key(0))
+    average = jax.tree.map(np.array, state.params)
+    for step in range(3):
+        images, labels = data.train.images[:20], data.train.labels[:20]
+        state, _ = trainer.step(state, jax.random.key(step), np.zeros(6, np.int32), images, labels, 1e-2)
+        decay = min(0.15, (1 + step) / (10 + step))  # 0.1, then 0.15
+        average = jax.tree.map(lambda old, new, d=decay: d * old + (1 - d) * np.asarray(new), average, state.params)
+    for found, expected in zip(jax.tree.leaves(trainer.weights(state)), jax.tree.leaves(average), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (state.params, state.ema)), strict=True))
