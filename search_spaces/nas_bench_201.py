@@ -284,3 +284,12 @@ def arch_of(cell: str) -> Int[np.ndarray, " choices"]:
             f" got `{cell}`"
         )
     return arch
+
+
+def is_connected(arch: Int[Any, " choices"] | Sequence[int]) -> bool:
+    """Whether a way leads from a cell's input to its output; without one a network answers the same to every image."""
+    reached = {0}
+    for (start, end), index in zip(EDGES, check_arch(NasBench201(), arch).tolist(), strict=True):
+        if start in reached and index != OPERATIONS.index("none"):
+            reached.add(end)
+    return 3 in reached

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from search_spaces.layers import AvgPool, Zeros, total_macs, total_params
-from search_spaces.nas_bench_201 import OPERATIONS, NasBench201, arch_of, cell_string
+from search_spaces.nas_bench_201 import OPERATIONS, NasBench201, arch_of, cell_string, is_connected
 from search_spaces.nas_bench_201_table import Table, read_table
 from search_spaces.space import largest, size, smallest
 
@@ -131,6 +131,14 @@ def test_all_published_strings_and_indices_come_back(path):
     assert [table.index_of(arch) for arch in table.archs] == list(range(15_625))
     to_published = np.array([names.index(name) for name in OPERATIONS])
     assert np.array_equal(to_published[table.archs], ops)  # the file says the operations twice
+
+
+def test_cells_that_cut_the_image_off_are_no_better_than_chance(path):
+    table = read_table(path)
+    cut_off = np.array([not is_connected(arch) for arch in table.archs])
+    assert cut_off.sum() == 341  # as the data's own notes count
+    accuracy = table.columns["cifar10_test_200ep"]
+    assert accuracy[cut_off].max() < 10.1 < accuracy[~cut_off].min()
 
 
 def test_published_figures_belong_to_their_cells(path):
