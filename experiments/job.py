@@ -3,7 +3,8 @@
 import shlex
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from experiments.settings import check_settings
 from experiments.steps.answer import answer
 from experiments.steps.latency import learn_latency, measure_samples, prices_of
 from experiments.steps.search import search
-from experiments.steps.supernet import train_supernet
+from experiments.steps.supernet import follow, train_supernet
 from experiments.summary import last_lines, summarise
 from nas.objective import check_reachable
+from nas.training import Distributed, Trainer
+from nas.training.devices import is_first, stop
 from search_spaces.space import size
 
 STEPS = 7
@@ -48,7 +51,10 @@ def run(
     config = adopt(config, overrides)
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
     check_settings(settings)
-    typed = [override for override in overrides if not override.startswith(("resume=", "hydra."))]
+    typed = [override for override in overrides if not override.startswith(("resume=", "hydra.", "distributed."))]
+    Distributed(**settings["distributed"]).start()
+    if not is_first():
+        return _follow(settings, folder)
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +65,17 @@ def run(
                 f"`{folder}` cannot be written ({error.strerror}); choose another with output=<folder>"
             ) from error
         return _run(settings, folder, typed, choices or {})
+
+
+def _follow(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """This process's share of a training that another one keeps; it writes nothing, and there is no summary of it."""
+    with suppress(OSError):
+        folder.rmdir()  # Hydra's; one that holds anything stays
+    if settings["supernet"]["from"] is None:
+        keys = keys_of(settings["seed"])
+        follow(assemble(settings, keys["calibrate"]), keys)
+    stop()
+    return {}
 
 
 def _run(settings: dict[str, Any], folder: Path, typed: list[str], choices: Mapping[str, str]) -> dict[str, Any]:
@@ -119,6 +136,12 @@ def _steps(run: Run, overrides: Sequence[str]) -> dict[str, Any]:
     parts, console, target = run.parts, run.console, run.parts.target.name
     with console.step("supernet", f"{run.identity['space']}, {size(parts.space):,} networks"):
         params, losses = train_supernet(run)
+        if jax.process_count() > 1:  # what follows is done here alone
+            stop()
+            shared = parts.trainer
+            trainer = Trainer(parts.space, shared.settings, parts.data, shared.given_teacher, alone=True)
+            parts = replace(parts, trainer=trainer)
+            run = replace(run, parts=parts)
         supernet = parts.trainer.network(params)
     with console.step("measure", f"sampled networks on {target}"):
         sampled, costs = measure_samples(run, supernet)

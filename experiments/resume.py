@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from experiments.files import read_json, write, write_json
 
 OVERRIDES, CONFIG = "overrides.json", "config.yaml"
-NOT_KEPT = ("resume", "compile_cache")
+NOT_KEPT = ("resume", "compile_cache", "distributed")
 """Settings that say how to run, not what: a run may go on with others."""
 
 SUPERNET = ("data", "search_space", "training")
@@ -34,12 +34,12 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
         raise ValueError(f"`{Path(folder) / OVERRIDES}` is damaged (no list of settings); start a new run")
     given = [a for a in arguments if not a.startswith("resume=")]
     for override in given:
-        if not override.startswith(("-", "hydra.")) and override not in stored:
+        if not override.startswith(("-", "hydra.", "distributed.")) and override not in stored:
             started = " ".join(stored) or "no settings"
             raise ValueError(
                 f"`{override}` is not what `{folder}` was started with ({started}); leave it out, or start a new run"
             )
-    flags = [a for a in given if a.startswith("-")]
+    flags = [a for a in given if a.startswith(("-", "distributed."))]
     return [*flags, *stored, f"resume='{folder}'", f"hydra.run.dir='{folder}'"]
 
 

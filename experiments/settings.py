@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from experiments.build import build, check_type, nearest
 from hardware.target import Target
 from nas.objective import Objective
+from nas.training import Distributed
 
 OF_NO_TARGET = ("val_error", "macs", "params")
 DEFAULTS = Path(__file__).parent / "configs" / "edgenas.yaml"
@@ -30,6 +31,8 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("resume", "compile_cache", "supernet.from"), str | None),
     "plugins": tuple[str, ...],
     "measuring.reuse": bool,
+    "distributed.coordinator": str | None,
+    **dict.fromkeys(("distributed.processes", "distributed.process"), int | None),
     "fine_tune.learning_rate": float,
 }
 
@@ -66,6 +69,7 @@ def check_settings(plain: Mapping[str, Any]) -> None:
         raise ValueError(f"`seed` must be below 2**32, got {value('seed')}")
     if value("fine_tune.learning_rate") <= 0:
         raise ValueError(f"`fine_tune.learning_rate` must be above 0, got {value('fine_tune.learning_rate')}")
+    Distributed(**plain["distributed"])
     _check_objects(plain)
 
 

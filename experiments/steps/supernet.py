@@ -1,15 +1,17 @@
 """Step: the trained supernet, new, from this run's last checkpoint, or from another run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments.files import read_json, write_json
-from experiments.parts import Run
+from experiments.parts import Parts, Run
 from nas.checkpoint import Checkpoints
 from nas.training import NotFiniteError, TrainState, train
 from nas.training.bands import bands
+from nas.training.devices import agreed
 from nas.training.execution import settle
 
 EXECUTION = "execution.json"
@@ -44,9 +46,10 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
             )
         losses: list[float] = read_json(path)[:done] if done else []
         if steps:
-            state = trainer.place(checkpoints.restore(state))
+            state = checkpoints.restore(state)
             inside = f" and {steps % trainer.per_epoch} steps" if steps % trainer.per_epoch else ""
             console.say(f"trained to epoch {done}{inside} of {settings.epochs}, from {home / 'checkpoints'}")
+        state = trainer.place(state if source else agreed(state))
         if done == settings.epochs:
             return trainer.weights(state), losses
         with console.bar(settings.epochs, "training", "epoch") as bar:
@@ -82,6 +85,13 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
         f" traced {trainer.traces} time(s); loss {losses[0]:.3f} -> {losses[-1]:.3f}"
     )
     return trainer.weights(state), losses
+
+
+def follow(parts: Parts, keys: Mapping[str, jax.Array]) -> None:
+    """What every process but the first does: its share of each step. The first one keeps and says it all."""
+    trainer = parts.trainer
+    state = trainer.place(agreed(trainer.init(keys["init"])))
+    train(trainer, state, keys["train"], after_epoch=lambda epoch, loss, state: None)
 
 
 def settled(run: Run, home: Path, state: TrainState) -> dict[str, Any]:

@@ -54,20 +54,26 @@ class Distributed:
             jax.distributed.initialize(self.coordinator, self.processes, self.process)
 
 
-def mesh_of(devices: int | Literal["all"]) -> Mesh:
-    """The first so many devices, or all.
+def stop() -> None:
+    """Leaves the other processes, all at the same point; what is computed afterwards is computed here alone."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
+
+
+def mesh_of(devices: int | Literal["all"], *, alone: bool = False) -> Mesh:
+    """The first so many devices, or all; of all processes, or `alone` of this one.
 
     Raises:
       ValueError: when there are not so many, or some would be left over in a training of several processes.
     """
-    here = jax.devices()
+    here = jax.local_devices() if alone else jax.devices()
     count = len(here) if devices == "all" else devices
     if count > len(here):
         raise ValueError(
             f"`training.mesh` is {count}, but there are only {len(here)} devices ({here[0].platform}); did you mean"
             f" training.mesh={len(here)}?"
         )
-    if jax.process_count() > 1 and count != len(here):
+    if not alone and jax.process_count() > 1 and count != len(here):
         raise ValueError(
             f"`training.mesh` must be all {len(here)} devices of the {jax.process_count()} processes, got {devices};"
             " did you mean training.mesh=all?"
@@ -91,6 +97,11 @@ def check_batch(batch: int, devices: int, accumulate: int) -> None:
         )
 
 
+def is_spread(mesh: Mesh) -> bool:
+    """Whether the devices belong to several processes."""
+    return len({device.process_index for device in mesh.devices.flat}) > 1
+
+
 def everywhere(mesh: Mesh) -> NamedSharding:
     """The same on every device."""
     return NamedSharding(mesh, PartitionSpec())
@@ -110,7 +121,7 @@ def own_part(mesh: Mesh, batch: int) -> slice:
 
 def on_mesh(mesh: Mesh, rows: Shaped[Any, "rows ..."]) -> Any:
     """This process's rows as its part of an array over all processes; as they are where there is only this process."""
-    if jax.process_count() == 1:
+    if not is_spread(mesh):
         return rows  # the compiled step shares them out itself
     return jax.make_array_from_process_local_data(shared(mesh), rows)
 

@@ -12,7 +12,7 @@ from nas.training.feed import Feed
 from nas.training.state import TrainState
 from nas.training.trainer import Trainer
 
-LATE = 2
+LATE = 4
 """A loss is looked at so many steps later, so that the device never waits for Python; the bad step is named exactly."""
 
 

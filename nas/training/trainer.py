@@ -1,6 +1,7 @@
 """One step of training, compiled once for every architecture of a space, on as many devices as the mesh has."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from nas.training.devices import (
     check_batch,
     everywhere,
     held_here,
+    is_spread,
     mesh_of,
     on_mesh,
     own_part,
@@ -42,11 +44,12 @@ class Trainer:
       traces: how often the masked step has been traced: once, however many architectures it has trained, for each
         combination of static choices and each number of architectures a step.
       steps: of the whole training.
+      given_teacher: as it was handed over; `teacher` is the same on the mesh.
       rows: architectures a step on each device (or in all, without `per_device`).
       execution: how steps are run; `auto` is settled by `nas.training.execution.settle`, until when it is `masked`.
     """
 
-    def __init__(self, space: Space, settings: Training, data: Dataset, teacher: Any = None):
+    def __init__(self, space: Space, settings: Training, data: Dataset, teacher: Any = None, *, alone: bool = False):
         """Compiles nothing yet.
 
         Args:
@@ -55,11 +58,13 @@ class Trainer:
           data: on what.
           teacher: a function of normalised images to logits that teaches beside the labels, as `settings.teacher`
             says; a pytree (an extracted network) or a plain function.
+          alone: on one device of this process, whatever the settings say of devices: other processes don't take part.
 
         Raises:
           ValueError: when the settings don't fit the space, the images, the devices or each other.
         """
-        self.space, self.settings, self.data = space, settings, data
+        settings = replace(settings, mesh=1, per_device=False) if alone else settings
+        self.space, self.settings, self.data, self.given_teacher = space, settings, data, teacher
         if (settings.teacher is None) != (teacher is None):
             have, lack = (
                 ("a teacher", "`training.teacher`") if teacher is not None else ("`training.teacher`", "no one")
@@ -73,7 +78,7 @@ class Trainer:
                 " training.per_device=false"
             )
         self.traces = 0
-        self.mesh = mesh_of(settings.mesh)
+        self.mesh = mesh_of(settings.mesh, alone=alone)
         plain = teacher is not None and jax.tree_util.all_leaves([teacher])
         taught_by = jax.tree_util.Partial(teacher) if plain else teacher
         self.teacher = jax.device_put(taught_by, everywhere(self.mesh))
@@ -132,7 +137,7 @@ class Trainer:
 
     def place(self, state: TrainState) -> TrainState:
         """The state on every device of the mesh; a new one where it was not there already."""
-        if jax.process_count() > 1:  # each process brings the same values
+        if is_spread(self.mesh):  # each process brings the same values
             state = held_here(state)
         return jax.device_put(state, everywhere(self.mesh))
 
