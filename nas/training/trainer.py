@@ -104,14 +104,21 @@ class Trainer:
         """What `jit` makes of the pure functions below, and where on the mesh their values lie."""
         same, batch = everywhere(self.mesh), shared(self.mesh)
         into = (same, same, same, batch, batch, same, same)
+        # New parameters and the optimizer's new state each depend on the old of both. On CPUs, where a fusion has one
+        # output, writing both in place makes XLA copy them first: a program that updates 7.7 M parameters by SGD took
+        # 60 ms of one processor so, 25 ms with memory of its own for the results, and 13 ms as the two of `_in_two`.
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        donated = () if on_cpu else 0
         self._fused: Callable[[Fixed], Any] = lru_cache(maxsize=None)(
             lambda fixed: jax.jit(
-                partial(self._whole_step, fixed=fixed), in_shardings=into, out_shardings=same, donate_argnums=0
+                partial(self._whole_step, fixed=fixed), in_shardings=into, out_shardings=same, donate_argnums=donated
             )
         )
         self._prepare = jax.jit(self._lesson, in_shardings=(same, batch, batch, same), out_shardings=batch)
         # Gradients are not donated: zeros among them are kept by the sliced engine.
-        self._finish = jax.jit(self._applied, donate_argnums=0, out_shardings=same)
+        self._finish = self._in_two if on_cpu else jax.jit(self._applied, donate_argnums=0, out_shardings=same)
+        self._new_params = jax.jit(self._only_params, out_shardings=same)
+        self._new_rest = jax.jit(self._all_but_params, out_shardings=same, donate_argnums=0)
         self._parts = jax.jit(partial(parted, count=self.settings.accumulate))
         self._add = jax.jit(lambda total, new: jax.tree.map(jnp.add, total, new))
         self._draw = jax.jit(self._drawn)
@@ -292,6 +299,22 @@ class Trainer:
     ) -> tuple[TrainState, Array]:
         loss, gradients = jax.tree.map(lambda x: scale * x, total)
         return self._updated(state, loss, gradients, learning_rate)
+
+    def _in_two(
+        self, state: TrainState, scale: Any, total: tuple[Array, Any], learning_rate: Any
+    ) -> tuple[TrainState, Array]:
+        params, loss = self._new_params(state, scale, total, learning_rate)
+        own = state.optimizer, state.ema
+        rest = self._new_rest(own, state._replace(optimizer=None, ema=None), scale, total, learning_rate)
+        return rest._replace(params=params), loss
+
+    def _only_params(self, state: TrainState, *given: Any) -> tuple[Any, Array]:
+        state, loss = self._applied(state, *given)
+        return state.params, loss
+
+    def _all_but_params(self, own: tuple[Any, Any], others: TrainState, *given: Any) -> TrainState:
+        optimizer, ema = own
+        return self._applied(others._replace(optimizer=optimizer, ema=ema), *given)[0]._replace(params=None)
 
     def _updated(
         self, state: TrainState, loss: Array, gradients: Any, learning_rate: Array
