@@ -1,6 +1,6 @@
 """Does a supernet rank architectures as training each of them alone does? NAS-Bench-201 on CIFAR-10 knows the truth.
 
-    python -m experiments.benchmarks.ranking [--reduced] [--rules single_path strict_fairness] [--seeds 3] [--json]
+    python -m experiments.benchmarks.ranking [--reduced] [--rules strict_fairness single_path] [--seeds 3] [--json]
 
 Each training rule trains supernets with several seeds and the same number of passes (an image seen by an architecture).
 Architectures drawn uniformly, the same for all, are judged with the weights they inherit; their accuracies are ranked
@@ -34,9 +34,9 @@ from search_spaces.layers import total_macs, total_params
 from search_spaces.nas_bench_201 import NasBench201, is_connected
 from search_spaces.nas_bench_201_table import read_table
 
-RULES: Mapping[str, Rule] = {
-    "single_path": SinglePath(),
+RULES: Mapping[str, Rule] = {  # the one that ranks best first: the summary is its
     "strict_fairness": StrictFairness(),
+    "single_path": SinglePath(),
     "sandwich": Sandwich(),
 }
 TRUTH = "cifar10_test_200ep"
@@ -59,8 +59,9 @@ class Setting:
       images: training images kept; 0 keeps all.
       passes: over the training images, summed over the architectures of a step.
       batch: images a step.
-      learning_rate: of SGD, at its peak.
-      weight_decay: of SGD.
+      optimizer: sgd or adamw.
+      learning_rate: at its peak.
+      weight_decay: as the optimizer has it.
       shift: px that training images are moved by, at the most.
       execution: masked or sliced, in training and judging.
       seeds: supernets of each rule.
@@ -77,6 +78,7 @@ class Setting:
     images: int = 0
     passes: int = 150
     batch: int = 256
+    optimizer: str = "sgd"
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
     shift: int = 4
@@ -102,14 +104,17 @@ REDUCED = Setting(
     channels=8,
     cells=1,
     images=10_000,
-    passes=10,
-    batch=64,
-    learning_rate=0.1,
+    passes=15,
+    batch=32,
+    optimizer="adamw",
+    learning_rate=4e-3,
+    weight_decay=1e-2,
     shift=2,
     execution="sliced",
     architectures=200,
     val_images=1000,
 )
+REDUCED_RULES = ("strict_fairness", "single_path")
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -117,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     data = Path(os.environ.get("EDGENAS_DATA", "../shared/data"))
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.ranking", description=__doc__)
     parser.add_argument("--reduced", action="store_true", help="small images and networks, for a CPU")
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--rules", nargs="+", choices=RULES, help=f"default: all; reduced: {' '.join(REDUCED_RULES)}")
     parser.add_argument("--batch-norm", nargs="+", choices=MODES, default=list(MODES), help="statistics to judge with")
     parser.add_argument("--data", type=Path, default=data / "cifar10", help="folder of CIFAR-10")
     parser.add_argument("--table", type=Path, default=data / "nas_bench_201" / "nb201_acc.npz", help="the truth")
@@ -132,7 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         setting = replace(
             REDUCED if given.reduced else FULL, **{name: value for name, value in changed.items() if value is not None}
         )
-        result = rank(setting, given.rules, given.batch_norm, given.data, given.table)
+        result = rank(
+            setting,
+            given.rules or (REDUCED_RULES if given.reduced else tuple(RULES)),
+            given.batch_norm,
+            given.data,
+            given.table,
+        )
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
@@ -187,11 +198,12 @@ def rank(setting: Setting, rules: Sequence[str], modes: Sequence[str], data: Pat
 def trainer_of(setting: Setting, rule: str, space: NasBench201, images: Dataset) -> Trainer:
     """One rule's trainer; a rule of several architectures a step gets as many fewer epochs."""
     execution: Any = setting.execution
+    optimizer: Any = setting.optimizer
     settings = Training(
         epochs=max(1, round(setting.passes / RULES[rule].rows(space))),
         batch=setting.batch,
         rule=RULES[rule],
-        optimizer="sgd",
+        optimizer=optimizer,
         learning_rate=setting.learning_rate,
         weight_decay=setting.weight_decay,
         clip_norm=5.0,
