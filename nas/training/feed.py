@@ -37,20 +37,12 @@ class Feed:
         return self.split.images[at], self.split.labels[at]
 
     def steps(self, first: int, last: int, ahead: int = 0) -> Iterator[Batch]:
-        """The batches of the steps `first` to `last` (left out), `ahead` of them made ready by a thread meanwhile.
-
-        Raises:
-          ValueError: when batches are wanted ahead and grain is not installed.
-        """
+        """The batches of the steps `first` to `last` (left out), `ahead` of them made ready by a thread meanwhile."""
         if not ahead:
             yield from map(self, range(first, last))
             return
-        try:
-            import grain  # half a second, for those who ask for it
-        except ImportError as error:
-            raise ValueError(
-                f"`training.prefetch`={ahead} needs the package grain: pip install grain, or set training.prefetch=0"
-            ) from error
+        import grain  # half a second, for those who ask for it
+
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
         yield from grain.MapDataset.range(first, last).map(self).to_iter_dataset(options)
 

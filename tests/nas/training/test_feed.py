@@ -22,8 +22,6 @@ def test_an_epoch_sees_each_image_at_most_once(key):
 @pytest.mark.parametrize("ahead", [0, 3])
 def test_a_feed_begins_at_any_step_and_a_thread_changes_nothing(key, ahead):
     split = Split(images=np.arange(11, dtype=np.uint8).reshape(11, 1, 1, 1), labels=np.arange(11, dtype=np.int32))
-    if ahead:
-        pytest.importorskip("grain")
     feed = Feed(key, split, 3)
     assert feed.per_epoch == 3
     expected = [labels for epoch in range(3) for _, labels in batches(key, split, 3, epoch)]
