@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from jax import lax
 
+from experiments.benchmarks.timing import interleaved
 from experiments.environment import environment
 from search_spaces.depthwise import depthwise
 
@@ -145,7 +146,7 @@ def _measured(size: tuple[int, ...], kernel: int, stride: int, threads: int, rep
         calls["torch"] = _torch_call(x, weight, cotangent, stride, threads, channels_last=True)
         calls["torch_contiguous"] = _torch_call(x, weight, cotangent, stride, threads, channels_last=False)
     _must_agree(calls)
-    times = _interleaved(calls, repeats)
+    times = interleaved(calls, repeats, warm_up=2, seed=0)
     return {
         "size": size,
         "kernel": kernel,
@@ -212,18 +213,6 @@ def _must_agree(calls: dict[str, Call]) -> None:
             # Sums of up to 10^4 products of two normal numbers, in different orders.
             if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-3 * np.abs(theirs).max()):
                 raise ValueError(f"`{name}` and XLA's convolution give different answers; nothing was timed")
-
-
-def _interleaved(calls: dict[str, Call], repeats: int) -> dict[str, list[float]]:
-    """Milliseconds; everyone once a round, after two rounds that don't count."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(repeats + 2):
-        for name, call in calls.items():
-            begun = time.perf_counter()
-            call()
-            if number >= 2:
-                times[name].append((time.perf_counter() - begun) * 1e3)
-    return times
 
 
 if __name__ == "__main__":
