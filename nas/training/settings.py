@@ -50,7 +50,7 @@ class Training:
       checkpoint_steps: steps between further checkpoints inside an epoch; None makes none.
     """
 
-    epochs: int = 22
+    epochs: int = 26
     batch: int = 32
     rule: Rule = SinglePath()  # noqa: RUF009 - frozen
     optimizer: Literal["adamw", "sgd"] = "adamw"
