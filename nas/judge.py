@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from nas.data.dataset import Dataset
 from nas.training import normalise
 from search_spaces.reading import Reading, masked
-from search_spaces.space import Space
+from search_spaces.space import Space, check_arch
 from search_spaces.static import Fixed, fixed_of, input_size, resize
 
 PIECE = 100  # images at a time, at the most
@@ -63,8 +63,12 @@ class SupernetJudge:
         self._logits = jax.jit(self._inherited_logits, static_argnums=0)
 
     def __call__(self, supernet: Any, arch: Int[Any, " choices"]) -> Judgement:
-        """Judges one architecture of the supernet."""
-        fixed = fixed_of(self.space, arch)
+        """Judges one architecture of the supernet.
+
+        Raises:
+          ValueError: when the architecture is not of the space.
+        """
+        fixed = fixed_of(self.space, check_arch(self.space, arch))
         return self._judge(fixed, supernet, jnp.asarray(arch), self.calibration, self.images, self.labels)
 
     def logits(

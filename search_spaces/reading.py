@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from search_spaces.axes import EVERYTHING, Axis, CentreTaps, FirstChannels, MaskedAxis, MaskedTaps, Taps
-from search_spaces.space import Choice, Space
+from search_spaces.space import Choice, Space, check_arch
 from search_spaces.static import Fixed, fixed_of, is_known
 
 Stats = TypeVar("Stats")
@@ -250,7 +250,14 @@ def masked(space: Space, arch: Int[Any, " choices"], fixed: Fixed | None = None)
       arch: the architecture.
       fixed: the indices of the static choices (`search_spaces.static.fixed_of`); None takes them from an architecture
         that is known, and has none to take where the space has no static choice.
+
+    Raises:
+      ValueError: when the architecture has another number of genes, or is known and not of the space.
     """
+    if is_known(arch):
+        check_arch(space, arch)
+    elif arch.shape != (len(space.choices),):
+        raise ValueError(f"an architecture of this space has {len(space.choices)} genes, got shape {arch.shape}")
     if fixed is None:
         fixed = fixed_of(space, arch) if is_known(arch) else ()
     return Masked.of(space.choices, arch, fixed)

@@ -4,13 +4,15 @@ Their indices are never traced: they go round as a hashable tuple beside the arc
 by them. The choice called `resolution` is the side of the images in px; they are resized before a network sees them.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from search_spaces.space import Space
+from search_spaces.space import Space, smallest
 
 Fixed = tuple[tuple[str, int], ...]  # name and index of each static choice
 
@@ -19,7 +21,7 @@ RESOLUTION = "resolution"
 
 def is_known(arch: Any) -> bool:
     """Whether an architecture holds numbers, rather than what `jit` traces."""
-    return not isinstance(arch, jax.core.Tracer)
+    return not isinstance(arch, Tracer)
 
 
 def fixed_of(space: Space, arch: Int[Any, " choices"]) -> Fixed:
@@ -41,6 +43,30 @@ def input_size(space: Space, fixed: Fixed) -> int | None:
         if choice.static and choice.name == RESOLUTION:
             return choice.options[dict(fixed)[RESOLUTION]]
     return None
+
+
+@lru_cache(maxsize=64)
+def image_shape(space: Space, fixed: Fixed) -> tuple[int, int, int]:
+    """Height, width and channels of the images that networks with these static choices take."""
+    arch, names = smallest(space), [choice.name for choice in space.choices]
+    for name, index in fixed:
+        arch[names.index(name)] = index
+    return space.layers(arch)[0].shape
+
+
+def check_images(space: Space, fixed: Fixed, images: Any) -> None:
+    """Refuses images that are not of the size that networks with these static choices take.
+
+    Raises:
+      ValueError: names the shape and the rule. A convolution would run on many a wrong size without a word.
+    """
+    shape = image_shape(space, fixed)
+    if np.ndim(images) != 4 or np.shape(images)[1:] != shape:
+        resized = " (`resize` in search_spaces/static.py makes them so)" if input_size(space, fixed) else ""
+        raise ValueError(
+            f"images must have shape (batch, {', '.join(map(str, shape))}) for this space{resized},"
+            f" got {np.shape(images)}; set the space's image_size and image_channels to theirs"
+        )
 
 
 def resize(
