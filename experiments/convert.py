@@ -4,6 +4,7 @@ edgenas convert ofa <weights> <folder> [settings], then edgenas supernet.from=<f
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ USAGE = (
     " search_space.width_mult=1.2 data=image_folder data.root=...]"
 )
 
+SETTING = re.compile(r"[\w.+~@]+=")
+
 
 def convert_command(arguments: Sequence[str]) -> Path:
     """Makes the folder and returns it.
@@ -42,9 +45,12 @@ def convert_command(arguments: Sequence[str]) -> Path:
       ValueError: when words are missing, a setting is wrong, the weights don't fit the space, or the folder is in use.
       OSError: when a file cannot be read or written.
     """
-    if len(arguments) < 3 or any("=" in word for word in arguments[:1]) or arguments[0] != "ofa":
+    # `data=digits` in the place of a file is a setting too early; `./lr=1/weights.npz` is a path
+    if len(arguments) < 3 or arguments[0] != "ofa" or any(SETTING.match(word) for word in arguments[1:3]):
         raise ValueError(f"say {USAGE}; got `{' '.join(['convert', *arguments])}`")
     weights, folder, overrides = Path(arguments[1]), Path(arguments[2]), list(arguments[3:])
+    if not any(each.startswith("search_space=") for each in overrides):
+        overrides.insert(0, "search_space=ofa_mobilenet")
     settings = _settings(overrides)
     state = read_state(weights)
     plugins = settings["plugins"]
@@ -59,7 +65,7 @@ def convert_command(arguments: Sequence[str]) -> Path:
         raise ValueError(f"`{folder}` is in use; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder), Checkpoints(folder / "checkpoints") as checkpoints:
-        remember(folder, settings, ["search_space=ofa_mobilenet", *overrides])
+        remember(folder, settings, overrides)
         origin = {"converted_from": str(weights), "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
         write_json(folder / "environment.json", {"space": "ofa_mobilenet", **environment(), **origin})
         write_json(folder / "losses.json", [])
@@ -70,9 +76,8 @@ def convert_command(arguments: Sequence[str]) -> Path:
 
 def _settings(overrides: Sequence[str]) -> dict[str, Any]:
     """Those of a run over this space."""
-    chosen = [] if any(each.startswith("search_space=") for each in overrides) else ["search_space=ofa_mobilenet"]
     with hydra.initialize_config_module("experiments.configs", version_base="1.3"):
-        tree = hydra.compose("edgenas", [*chosen, *overrides])
+        tree = hydra.compose("edgenas", list(overrides))
     settings: dict[str, Any] = OmegaConf.to_container(tree, resolve=True)  # pyright: ignore[reportAssignmentType]
     check_settings(settings)
     return settings

@@ -70,7 +70,7 @@ def mesh_of(devices: int | Literal["all"], *, alone: bool = False) -> Mesh:
     count = len(here) if devices == "all" else devices
     if count > len(here):
         raise ValueError(
-            f"`training.mesh` is {count}, but there are only {len(here)} devices ({here[0].platform}); did you mean"
+            f"`training.mesh` is {count}, but there are only {_devices(len(here))} ({here[0].platform}); did you mean"
             f" training.mesh={len(here)}?"
         )
     if not alone and jax.process_count() > 1 and count != len(here):
@@ -79,6 +79,10 @@ def mesh_of(devices: int | Literal["all"], *, alone: bool = False) -> Mesh:
             " did you mean training.mesh=all?"
         )
     return Mesh(np.array(here[:count]), (AXIS,))
+
+
+def _devices(count: int) -> str:
+    return f"{count} device" + ("" if count == 1 else "s")
 
 
 def check_batch(batch: int, devices: int, accumulate: int) -> None:
@@ -90,7 +94,7 @@ def check_batch(batch: int, devices: int, accumulate: int) -> None:
     parts = devices * accumulate
     if batch % parts:
         nearest = max(1, round(batch / parts)) * parts
-        shared = f"{devices} devices" + (f" times {accumulate} parts (training.accumulate)" if accumulate > 1 else "")
+        shared = _devices(devices) + (f" times {accumulate} parts (training.accumulate)" if accumulate > 1 else "")
         raise ValueError(
             f"`training.batch` must be a multiple of {parts} to be shared by {shared}, got {batch}; did you mean"
             f" training.batch={nearest}?"

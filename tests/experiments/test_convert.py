@@ -55,12 +55,19 @@ def weights(state, tmp_path):
 def test_the_folder_holds_the_weights_as_a_training_that_has_ended(main, weights, state, tmp_path, capsys):
     main(["convert", "ofa", weights, str(tmp_path / "out"), *SETTINGS])
     assert f"{len(state)} entries fit" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "overrides.json").read_text()) == ["search_space=ofa_mobilenet", *SETTINGS]
     trainer = Trainer(SPACE, Training(epochs=6, batch=16), Digits(image_size=12, limit=96).load())
     with Checkpoints(tmp_path / "out" / "checkpoints", create=False) as checkpoints:
         kept = checkpoints.restore(trainer.init(jax.random.key(1)))
     assert int(kept.step) == trainer.steps > 0
     expected = nnx.split(convert(SPACE, state)[0])[1]
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(kept.params), jax.tree.leaves(expected))
+
+
+def test_a_space_that_was_named_is_kept_once(main, weights, tmp_path):
+    given = [*SETTINGS, "search_space=ofa_mobilenet"]
+    main(["convert", "ofa", weights, str(tmp_path / "out"), *given])
+    assert json.loads((tmp_path / "out" / "overrides.json").read_text()) == given
 
 
 @pytest.mark.slow  # the job on a converted supernet, in processes of its own
@@ -96,6 +103,9 @@ def test_a_converted_supernet_is_searched(edgenas, weights, state, tmp_path):
         ([], "say edgenas convert ofa <weights"),
         (["ofa", "w.npz"], "say edgenas convert ofa <weights"),
         (["timm", "w.npz", "out"], "say edgenas convert ofa <weights.* got `convert timm w.npz out`"),
+        (["ofa", "w.npz", "data.limit=96", "out"], "got `convert ofa w.npz data.limit=96 out`"),
+        (["ofa", "data.limit=96", "out", "w.npz"], "got `convert ofa data.limit=96 out w.npz`"),
+        (["ofa", "./lr=1/absent.npz", "out"], r"absent.npz` cannot be used \(No such file or directory\)"),
         (["ofa", "absent.npz", "out"], r"`absent.npz` cannot be used \(No such file or directory\)"),
         (["ofa", "weights.pth", "out"], "saved as .safetensors or .npz, got `weights.pth`; for a .pth there is"),
         (["ofa", "w.npz", "out", "search_space.width_mul=1.2"], "no setting `search_space.width_mul`; did you mean"),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nas.training.rules.single_path import check_at_least
+from nas.training.rules.protocol import check_at_least
 from search_spaces.layers import total_macs
 from search_spaces.space import Space, canonical, largest, option_counts, smallest
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from nas.training.rules.protocol import check_at_least
 from search_spaces.space import Space, canonical, option_counts
 
 
@@ -33,8 +34,7 @@ class StrictFairness:
     most_rows: int = 24
 
     def __post_init__(self) -> None:
-        if self.most_rows < 1:
-            raise ValueError(f"`training.rule.most_rows` must be at least 1, got {self.most_rows}")
+        check_at_least("most_rows", self.most_rows, 1)
 
     def rows(self, space: Space) -> int:
         """The least common multiple of the numbers of options, or the largest of them.
@@ -45,10 +45,13 @@ class StrictFairness:
         counts = sorted(set(option_counts(space).tolist()))
         rows = math.lcm(*counts) if self.exact else max(counts)
         if rows > self.most_rows:
-            way_out = "set training.rule.exact=false" if self.exact else f"set training.rule.most_rows={rows}"
+            fewest, way_out = max(counts), f"training.rule.most_rows={rows}"
+            if fewest < rows:  # so it is exact
+                allowed = "" if fewest <= self.most_rows else f" with training.rule.most_rows={fewest}"
+                way_out = f"training.rule.exact=false{allowed}, or {way_out}"
             raise ValueError(
                 f"strict fairness over choices of {counts} options takes {rows} architectures a step, more than"
-                f" `training.rule.most_rows`={self.most_rows}; {way_out}"
+                f" `training.rule.most_rows`={self.most_rows}; set {way_out}"
             )
         return rows
 

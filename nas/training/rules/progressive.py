@@ -1,6 +1,7 @@
 """Progressive shrinking: training begins with the largest network, and choices open one after the other."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from nas.training.rules.single_path import check_at_least
+from nas.training.rules.protocol import check_at_least
 from search_spaces.space import Space, canonical, option_counts
 
 
@@ -82,9 +83,9 @@ class Progressive:
         for stage in self.stages:
             fits = np.array([fnmatchcase(name, stage.choices) for name in names])
             if not fits.any():
-                near = difflib.get_close_matches(stage.choices.strip("*."), names, 1, 0.0)
-                hint = f"; did you mean `{near[0]}`?" if near else ""
-                raise ValueError(f"`{stage.choices}` in training.rule.stages fits no choice of this space{hint}")
+                raise ValueError(
+                    f"`{stage.choices}` in training.rule.stages fits no choice of this space; {_hint(stage.choices, names)}"
+                )
             is_open = np.where(fits, np.minimum(stage.options, counts), is_open)
             starts.append(stage.start)
             rows.append(is_open)
@@ -113,3 +114,11 @@ class Progressive:
     def in_place(self, space: Space) -> tuple[float, ...]:
         """Labels only."""
         return (0.0,) * self.archs_per_step
+
+
+def _hint(pattern: str, names: list[str]) -> str:
+    """The pattern that was meant, where one is near; else the kinds of choices that there are."""
+    kinds = list(dict.fromkeys(re.sub(r"\d+", "*", name) for name in names))
+    ends = [f"*.{kind.rpartition('.')[2]}" for kind in kinds if "." in kind]
+    near = difflib.get_close_matches(pattern, [*ends, *kinds], 1)
+    return f"did you mean `{near[0]}`?" if near else f"its choices are {', '.join(f'`{kind}`' for kind in kinds)}"

@@ -40,3 +40,13 @@ class Rule(Protocol):
     def in_place(self, space: Space) -> tuple[float, ...]:
         """The share of each row's loss that is taught by the first row's soft answer; the rest is by the labels."""
         ...
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Refuses a setting of a rule that is too small.
+
+    Raises:
+      ValueError: naming it.
+    """
+    if value < least:
+        raise ValueError(f"`training.rule.{name}` must be at least {least}, got {value}")

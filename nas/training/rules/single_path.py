@@ -5,18 +5,9 @@ from typing import Any
 
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from nas.training.rules.protocol import check_at_least
 from search_spaces.sampling import sample
 from search_spaces.space import Space
-
-
-def check_at_least(name: str, value: int, least: int) -> None:
-    """Refuses a setting of a rule that is too small.
-
-    Raises:
-      ValueError: naming it.
-    """
-    if value < least:
-        raise ValueError(f"`training.rule.{name}` must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,11 +101,14 @@ def test_a_batch_that_the_devices_cannot_share_is_refused():
         check_batch(30, 8, 1)
     with pytest.raises(ValueError, match=r"multiple of 16 .* 8 devices times 2 parts .*, got 3; .*training.batch=16\?"):
         check_batch(3, 8, 2)
+    with pytest.raises(ValueError, match=r"multiple of 4 to be shared by 1 device times 4 parts .*, got 6"):
+        check_batch(6, 1, 4)
 
 
 def test_more_devices_than_there_are_are_refused():
     count = jax.device_count()
-    with pytest.raises(ValueError, match=rf"`training.mesh` is 99, but there are only {count} devices \(cpu\)"):
+    there = "1 device" if count == 1 else f"{count} devices"
+    with pytest.raises(ValueError, match=rf"`training.mesh` is 99, but there are only {there} \(cpu\)"):
         mesh_of(99)
     assert mesh_of("all").size == count
     assert own_part(mesh_of(1), 48) == slice(0, 48)

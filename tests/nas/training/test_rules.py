@@ -9,8 +9,11 @@ import pytest
 
 from nas.training.rules import ComplexityAware, Opening, Progressive, Sandwich, SinglePath, StrictFairness
 from nas.training.rules.complexity_aware import pool_of
+from search_spaces import EXAMPLES
 from search_spaces.layers import Dense, Input
+from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.space import Choice
+from search_spaces.vision_transformer import VisionTransformer
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ def test_strict_fairness_refuses_a_step_of_too_many_networks():
     with pytest.raises(ValueError, match=r"of \[5, 7\] options takes 35 .*most_rows`=24; set training.rule.exact=fal"):
         StrictFairness().rows(Toy((5, 7)))
     assert StrictFairness(exact=False).rows(Toy((5, 7))) == 7
+    with pytest.raises(ValueError, match=r"set training.rule.exact=false with training.rule.most_rows=7, or .*=35$"):
+        StrictFairness(most_rows=6).rows(Toy((5, 7)))  # 7 rows are more than 6 as well
+    with pytest.raises(ValueError, match=r"of \[7\] options takes 7 .*; set training.rule.most_rows=7$"):
+        StrictFairness(most_rows=6).rows(Toy((7, 7)))  # exact or not, it is the same
+    assert StrictFairness(exact=False, most_rows=7).rows(Toy((5, 7))) == 7
 
 
 def test_a_sandwich_has_both_ends_and_something_between():
@@ -109,8 +117,12 @@ def test_progressive_shrinking_opens_choices_from_the_largest_down():
 
 def test_stages_that_fit_nothing_or_are_out_of_order_are_refused():
     lost = Progressive(stages=(Opening(start=0.0, choices="*.widht", options=1),))
-    with pytest.raises(ValueError, match=r"`\*.widht` .* fits no choice of this space; did you mean `part1.width`\?"):
+    with pytest.raises(ValueError, match=r"`\*.widht` .* fits no choice of this space; did you mean `\*.width`\?"):
         lost.rows(Toy((2, 3)))
+    with pytest.raises(ValueError, match=r"`\*.kernel` .* of this space; its choices are `edge\*`$"):
+        Progressive().rows(next(space for space in EXAMPLES if isinstance(space, NasBench201)))
+    with pytest.raises(ValueError, match=r"its choices are `dim`, `depth`, `layer\*.heads`, `layer\*.mlp_ratio`$"):
+        Progressive().rows(next(space for space in EXAMPLES if isinstance(space, VisionTransformer)))
     late, early = Opening(start=0.5, choices="*", options=1), Opening(start=0.1, choices="*", options=2)
     with pytest.raises(ValueError, match=r"must be in the order of their starts, got \[0.5, 0.1\]"):
         Progressive(stages=(late, early))
