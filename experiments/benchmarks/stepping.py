@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -107,7 +108,7 @@ class Ours:
 
     def logits(self, arch: Int[np.ndarray, " choices"]) -> Float[np.ndarray, "batch classes"]:
         """Before anything is trained."""
-        space, params, images = self.trainer.space, self.state.params, self.setting.images
+        space, params, images = self.trainer.space, self.state.params, jnp.asarray(self.setting.images)
         if self.trainer.execution == "sliced":
             return np.asarray(self.trainer.engines["sliced"].sliced.forward(params, arch, images)[0])  # pyright: ignore[reportAttributeAccessIssue]
         return np.asarray(_masked_logits(space)(self.trainer.network(params), arch, images))

@@ -25,6 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.benchmarks.peers import ofa
 from experiments.benchmarks.stepping import CLASSES, WAYS, Ours, Setting, Theirs, space_of
@@ -85,7 +86,7 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
     processors = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as cache:
         os.sched_setaffinity(0, sorted(processors)[: given.threads])  # JAX takes as many threads as it sees processors
-        _cache_programs(cache)
+        before = _cache_programs(cache)
         try:
             settings = [
                 _setting(given, Setting(batch=batch, size=size, threads=given.threads), cache)
@@ -94,6 +95,7 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
             growth = _growth(given, cache) if given.growth else {}
         finally:
             os.sched_setaffinity(0, processors)
+            _cache_programs(*before)
     rows = [row for setting in settings for row in setting.pop("rows")]
     return {
         "rows": rows,
@@ -108,9 +110,14 @@ def compare(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _cache_programs(cache: str) -> None:
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+def _cache_programs(folder: str | None, least_s: float = 0.0) -> tuple[Any, ...]:
+    """Keeps compiled programs in a folder; returns where they were kept before, and from how many seconds on."""
+    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    before = tuple(getattr(jax.config, name) for name in names)
+    for name, value in zip(names, (folder, least_s), strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    return before
 
 
 def _start(setting: Setting, ways: Sequence[str]) -> dict[str, Any]:
