@@ -1,5 +1,6 @@
 """Saves and restores training with Orbax: the last two checkpoints, each written aside and then renamed."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from nas.training.state import TrainState
+
+NEEDED = ("default", "default/_METADATA", "default/manifest.ocdbt")
+"""What Orbax writes and cannot do without; where one is gone, its own words don't say so."""
 
 
 class Checkpoints:
@@ -70,8 +74,13 @@ class Checkpoints:
             restored = None if difference else self.manager.restore(step, args=ocp.args.StandardRestore(wanted))
         except Exception as error:  # Orbax and tensorstore raise many kinds for damaged files
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            absent = [name for name in NEEDED if not os.access(self.path(step) / name, os.R_OK)]
+            reason = f"`{absent[0]}` is missing or cannot be read" if absent else reason[:200]
+            before = [other for other in self.manager.all_steps() if other < step]
+            way_out = f"go on from `{self.path(max(before))}`" if before else "train from the start: there is no other"
             raise ValueError(
-                f"checkpoint `{self.path(step)}` is damaged ({reason[:200]}); remove it to go on from the one before"
+                f"checkpoint `{self.path(step)}` is damaged ({reason}); bring a copy of it back,"
+                f" or remove it to {way_out}"
             ) from error
         if restored is None:
             raise ValueError(

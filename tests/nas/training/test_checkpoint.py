@@ -1,5 +1,6 @@
 """Checkpoints hold everything, survive anything, and are refused in one line where they don't fit."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,24 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(whole, tmp_path, damage):
         checkpoints.restore(states[0])
     assert "\n" not in str(error.value)
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("gone", ["default", "default/_METADATA", "default/manifest.ocdbt"])
+def test_what_a_checkpoint_lacks_is_named_and_the_way_out(whole, tmp_path, gone):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(whole[0][1])
+        checkpoints.save(whole[0][2])
+    for step, way_out in (("20", rf"remove it to go on from `{tmp_path}/10`"), ("10", r"train from the start: .* no")):
+        path = tmp_path / step / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with (
+            Checkpoints(tmp_path) as checkpoints,
+            pytest.raises(ValueError, match=rf"`{tmp_path}/{step}` is damaged \(`{gone}` is missing .*{way_out}"),
+        ):
+            checkpoints.restore(whole[0][0])
+        shutil.rmtree(tmp_path / step)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() is None
 
 
 @pytest.mark.parametrize(
