@@ -31,8 +31,17 @@ class NotFiniteError(FloatingPointError):
 class Watch:
     """Looks at each step's loss, some steps later, in order."""
 
-    def __init__(self, trainer: Trainer):
-        self.trainer = trainer
+    def __init__(self, trainer: Trainer, doing: str, setting: str, learning_rate: float):
+        """Has seen nothing yet.
+
+        Args:
+          trainer: whose steps they are.
+          doing: what a step does to its architectures, for the message.
+          setting: where the learning rate is set.
+          learning_rate: as set there.
+        """
+        self.trainer, self.doing = trainer, doing
+        self.way_out = f"lower {setting} (now {learning_rate})"
         self.waiting: deque[tuple[int, np.ndarray, Any]] = deque()
 
     def see(self, step: int, archs: Int[np.ndarray, "... choices"], loss: Any) -> None:
@@ -57,7 +66,7 @@ class Watch:
                 shown = " and ".join(map(str, rows[:4])) + (f" and {len(rows) - 4} more" if len(rows) > 4 else "")
                 raise NotFiniteError(
                     f"the loss is {float(loss)} at step {step + 1} (epoch {step // self.trainer.per_epoch + 1}),"
-                    f" training {shown}; lower training.learning_rate (now {self.trainer.settings.learning_rate})",
+                    f" {self.doing} {shown}; {self.way_out}",
                     step,
                 )
 
@@ -89,7 +98,7 @@ def train(
     data_key, arch_key, step_key = jax.random.split(key, 3)
     settings, per_epoch = trainer.settings, trainer.per_epoch
     feed = Feed(data_key, trainer.data.train, settings.batch, trainer.part)
-    number, watch = int(state.step), Watch(trainer)
+    number, watch = int(state.step), Watch(trainer, "training", "training.learning_rate", settings.learning_rate)
     stream = feed.steps(number, trainer.steps, settings.prefetch)
     for epoch in range(number // per_epoch, settings.epochs):
         end = (epoch + 1) * per_epoch
@@ -132,14 +141,15 @@ def fine_tune(
       NotFiniteError: when a loss or a gradient is not finite.
     """
     data_key, step_key = jax.random.split(key)
-    state, row = trainer.restart(params), np.asarray(arch, np.int32)[None]
-    row = np.broadcast_to(row, (trainer.mesh.size, *row.shape)) if trainer.settings.per_device else row
+    state, shown = trainer.restart(params), np.asarray(arch, np.int32)[None]
+    row = np.broadcast_to(shown, (trainer.mesh.size, *shown.shape)) if trainer.settings.per_device else shown
     steps = epochs * trainer.per_epoch
-    feed, watch = Feed(data_key, trainer.data.train, trainer.settings.batch, trainer.part), Watch(trainer)
+    feed = Feed(data_key, trainer.data.train, trainer.settings.batch, trainer.part)
+    watch = Watch(trainer, "fine-tuning", "fine_tune.learning_rate", learning_rate)
     for number, (images, labels) in enumerate(feed.steps(0, steps, trainer.settings.prefetch)):
         rate = trainer.learning_rate(number, steps, learning_rate)
         step_data = np.asarray(jax.random.key_data(jax.random.fold_in(step_key, number)))
         state, loss = trainer.step(state, step_data, row, images, labels, rate)
-        watch.see(number, row, loss)
+        watch.see(number, shown, loss)
     watch.settle()
     return trainer.weights(state)

@@ -50,6 +50,15 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_that_step(trainer, whole
     assert not saved
 
 
+def test_a_loss_that_is_not_finite_in_fine_tuning_says_what_and_names_its_own_setting(trainer, whole):
+    broken = jax.tree.map(lambda x: x * np.nan, whole[0][4].params)
+    with pytest.raises(NotFiniteError) as error:
+        fine_tune(trainer, broken, jax.random.key(0), np.zeros(6, np.int32), 1, 0.03)
+    assert str(error.value) == (
+        "the loss is nan at step 1 (epoch 1), fine-tuning [0, 0, 0, 0, 0, 0]; lower fine_tune.learning_rate (now 0.03)"
+    )
+
+
 def test_the_bad_step_is_named_exactly(trainer, whole, monkeypatch):
     """A loss is looked at some steps late, but the step that is named is the first bad one."""
     step, taken = trainer.step, []
