@@ -9,9 +9,10 @@ import jax
 from experiments.files import read_json, write_json
 from experiments.parts import Parts, Run
 from nas.checkpoint import Checkpoints
-from nas.training import NotFiniteError, TrainState, train
+from nas.training import NotFiniteError, Trainer, TrainState, train
 from nas.training.bands import bands
 from nas.training.devices import agreed
+from nas.training.engines import SlicedEngine
 from nas.training.execution import settle
 
 EXECUTION = "execution.json"
@@ -48,7 +49,9 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
         if steps:
             state = checkpoints.restore(state)
             inside = f" and {steps % trainer.per_epoch} steps" if steps % trainer.per_epoch else ""
-            console.say(f"trained to epoch {done}{inside} of {settings.epochs}, from {home / 'checkpoints'}")
+            converted = done and not losses  # it has its weights from elsewhere
+            trained = "converted weights" if converted else f"trained to epoch {done}{inside} of {settings.epochs}"
+            console.say(f"{trained}, from {home / 'checkpoints'}")
         state = trainer.place(state if source else agreed(state))
         if done == settings.epochs:
             return trainer.weights(state), losses
@@ -80,11 +83,20 @@ def train_supernet(run: Run) -> tuple[Any, list[float]]:
                     f"the last good checkpoint is `{checkpoints.path(good)}`" if good else "there is no checkpoint yet"
                 )
                 raise FloatingPointError(f"{error}; {last}") from error
-    console.say(
-        f"{settings.epochs} epochs, {trainer.steps} steps of {trainer.rows} random architecture(s) each; the step was"
-        f" traced {trainer.traces} time(s); loss {losses[0]:.3f} -> {losses[-1]:.3f}"
-    )
+    console.say(f"{told(trainer)}; loss {losses[0]:.3f} -> {losses[-1]:.3f}")
     return trainer.weights(state), losses
+
+
+def told(trainer: Trainer) -> str:
+    """A training that has ended, in words: how long, what a step trained, and what was compiled."""
+    settings, engine = trainer.settings, trainer.engines["sliced"]
+    each = "1 architecture" if trainer.rows == 1 else f"{trainer.rows} architectures"
+    compiled = f"the step was traced {trainer.traces} time(s)"
+    if trainer.execution == "sliced":
+        assert isinstance(engine, SlicedEngine)
+        compiled = f"{engine.sliced.compiles['gradient']} blocks were compiled"
+    rule = type(settings.rule).__name__
+    return f"{settings.epochs} epochs, {trainer.steps} steps of {each} each ({rule}); {compiled}"
 
 
 def follow(parts: Parts, keys: Mapping[str, jax.Array]) -> None:

@@ -81,6 +81,8 @@ def test_a_converted_supernet_is_searched(edgenas, weights, state, tmp_path):
         f"supernet.from={folder}", *edgenas.search, *edgenas.measuring, *edgenas.settings, f"hydra.run.dir={run}"
     )
     assert searched.returncode == 0, searched.stderr
+    assert f"converted weights, from {folder / 'checkpoints'}" in searched.stdout
+    assert "trained to epoch" not in searched.stdout
     summary = json.loads((run / "summary.json").read_text())
     assert max(network["masked_max_abs_diff"] for network in summary["networks"]) < 1e-4
     assert max(network["onnx_max_abs_diff"] for network in summary["networks"]) < 1e-4

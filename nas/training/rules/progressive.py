@@ -84,7 +84,8 @@ class Progressive:
             fits = np.array([fnmatchcase(name, stage.choices) for name in names])
             if not fits.any():
                 raise ValueError(
-                    f"`{stage.choices}` in training.rule.stages fits no choice of this space; {_hint(stage.choices, names)}"
+                    f"`{stage.choices}` in training.rule.stages fits no choice of this space;"
+                    f" {_hint(stage.choices, names)}"
                 )
             is_open = np.where(fits, np.minimum(stage.options, counts), is_open)
             starts.append(stage.start)
