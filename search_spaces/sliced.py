@@ -2,11 +2,11 @@
 
 A block's key is its own settings, its parameters' shapes and the indices of its choices: a space of 10^19 networks has
 some tens or hundreds of them. Blocks are dispatched from Python, forwards and, by the pull-backs that `jax.vjp` returns
-from inside `jit`, backwards.
+from inside `jit`, backwards. Gradients are those of the boxes of parameters that a block uses (`boxes.py`).
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from search_spaces.boxes import Box, boxes
 from search_spaces.network import Network
 from search_spaces.reading import Cut, Masked
 from search_spaces.space import Space, check_arch, largest, option_counts
@@ -23,6 +24,38 @@ from search_spaces.static import Fixed, fixed_of
 Images = Float[Array, "batch height width channels"]
 Logits = Float[Array, "batch classes"]
 Arch = Int[Any, " choices"] | Sequence[int]
+
+
+class Run(NamedTuple):
+    """A distinct block: one kind of block under one reading.
+
+    Attributes:
+      number: of it among the distinct blocks that were met; what programs are compiled by.
+      kind: of block.
+      read: under the block's own names.
+      boxes: what it uses of each parameter.
+      taken: which parameters it uses anything of.
+    """
+
+    number: int
+    kind: int
+    read: Cut
+    boxes: tuple[Box, ...]
+    taken: tuple[int, ...]
+
+
+class Gradient(NamedTuple):
+    """A block's gradient where the block uses its parameters, and there only.
+
+    Attributes:
+      run: the distinct block, whose `taken` says of which parameters these are, and whose `boxes` of what part.
+      parts: one for each parameter taken, in the shape of its box.
+      square: the sum of the squares of all entries, summed in float32 at least.
+    """
+
+    run: Run
+    parts: list[Float[Any, "..."]]
+    square: Float[Any, ""]
 
 
 class Sliced:
@@ -49,10 +82,16 @@ class Sliced:
         self._structures, self._kinds = _kinds(network)
         self._network = network
         self._orders: dict[Any, tuple[tuple[int, ...], ...]] = {}
-        self._bound = lru_cache(maxsize=None)(_bound)
-        self._forward = jax.jit(self._run, static_argnums=(0, 1))
-        self._differentiated = jax.jit(self._run_keeping, static_argnums=(0, 1, 2))
-        self._pull = jax.jit(lambda pull, cotangent: pull(cotangent))
+        place = {choice.name: i for i, choice in enumerate(space.choices)}
+        self._genes = [tuple((own, place[name]) for own, name in slot.choices) for slot in self.slots]
+        self._when = [None if slot.when is None else (place[slot.when[0]], slot.when[1]) for slot in self.slots]
+        self._runs: list[Run] = []
+        self._numbers: dict[tuple[int, Cut], int] = {}
+        self._met: list[dict[tuple[int, ...], Run]] = [{} for _ in self.slots]
+        self._forward = jax.jit(self._run, static_argnums=0)
+        self._differentiated = jax.jit(self._run_keeping, static_argnums=(0, 1))
+        self._pull = jax.jit(_pulled)
+        self._pad = jax.jit(self._padded, static_argnums=0)
         self._add = jax.jit(jnp.add)
         self._zeros: dict[Any, Any] = {}
 
@@ -68,14 +107,15 @@ class Sliced:
         Raises:
           ValueError: when the architecture is not of the space.
         """
-        reads, (blocks, _) = self._reads(arch), self._by_blocks(params)
+        runs, (blocks, _) = self._runs_of(arch), self.by_blocks(params)
         values, used = [images], []
-        for position, (slot, read) in enumerate(zip(self.slots, reads, strict=True)):
-            if read is None:
+        for position, (slot, run) in enumerate(zip(self.slots, runs, strict=True)):
+            if run is None:
                 y, block_used = values[slot.inputs[0]], None
             else:
                 given, xs = None if stats is None else stats[position], [values[i] for i in slot.inputs]
-                y, block_used = self._forward(self._kinds[position], read, blocks[position], given, *xs)
+                leaves = [blocks[position][i] for i in run.taken]
+                y, block_used = self._forward(run.number, leaves, given, *xs)
             values.append(y)
             used.append(block_used)
         return values[-1], used
@@ -95,59 +135,114 @@ class Sliced:
         Raises:
           ValueError: when the architecture is not of the space.
         """
-        reads, (blocks, whole) = self._reads(arch), self._by_blocks(params)
+        blocks, whole = self.by_blocks(params)
+        logits, used, pull = self.block_vjp(blocks, arch, images)
+        shapes = [[(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in blocks]
+        return logits, used, lambda cotangent: whole(list(map(self._whole, pull(cotangent), shapes)))
+
+    def block_vjp(
+        self, blocks: Sequence[Sequence[Any]], arch: Arch, images: Images
+    ) -> tuple[Logits, list[Any], Callable[[Logits], list[Gradient | None]]]:
+        """As `vjp`, from parameters by blocks to gradients of what each block uses of them.
+
+        Args:
+          blocks: what `by_blocks` gives.
+          arch: the architecture.
+          images: normalised, of the architecture's resolution.
+
+        Returns:
+          `pull(cotangent of the logits)`: one entry a slot; None where the block is absent, or nothing was answered
+          with it.
+
+        Raises:
+          ValueError: when the architecture is not of the space.
+        """
+        runs = self._runs_of(arch)
         values, used, pulls = [images], [], []
-        for position, (slot, read) in enumerate(zip(self.slots, reads, strict=True)):
-            if read is None:
+        for position, (slot, run) in enumerate(zip(self.slots, runs, strict=True)):
+            if run is None:
                 y, pull, block_used = values[slot.inputs[0]], None, None
             else:
                 towards_inputs = any(slot.inputs)  # nobody asks for the gradient of the images
-                xs = [values[i] for i in slot.inputs]
-                kind = self._kinds[position]
-                y, pull, block_used = self._differentiated(kind, read, towards_inputs, blocks[position], *xs)
+                leaves, xs = [blocks[position][i] for i in run.taken], [values[i] for i in slot.inputs]
+                y, pull, block_used = self._differentiated(run.number, towards_inputs, leaves, *xs)
             values.append(y)
             pulls.append(pull)
             used.append(block_used)
-        return values[-1], used, partial(self._pull_all, pulls, blocks, whole)
+        return values[-1], used, partial(self._pull_all, runs, pulls)
 
-    def _pull_all(self, pulls: list[Any], blocks: Any, whole: Callable[[Any], Any], cotangent: Array) -> Any:
+    def _pull_all(self, runs: list[Run | None], pulls: list[Any], cotangent: Array) -> list[Gradient | None]:
         cotangents: dict[int, Array] = {len(pulls): cotangent}
-        gradients: list[Any] = [None] * len(pulls)
+        gradients: list[Gradient | None] = [None] * len(pulls)
 
         def send(i: int, value: Array) -> None:
             if i:
                 cotangents[i] = self._add(cotangents[i], value) if i in cotangents else value
 
         for position in range(len(pulls), 0, -1):
-            slot, pull = self.slots[position - 1], pulls[position - 1]
+            slot, run, pull = self.slots[position - 1], runs[position - 1], pulls[position - 1]
             arrived = cotangents.pop(position, None)
-            if arrived is None or pull is None:  # nothing was answered with it, or it was not there
-                gradients[position - 1] = [self._nothing(leaf) for leaf in blocks[position - 1]]
-                if arrived is not None:
-                    send(slot.inputs[0], arrived)
+            if arrived is None:  # nothing was answered with it
                 continue
-            gradients[position - 1], *sent = self._pull(pull, arrived)
+            if run is None:
+                send(slot.inputs[0], arrived)
+                continue
+            parts, sent, square = self._pull(pull, arrived)
+            gradients[position - 1] = Gradient(run, parts, square)
             for i, value in zip(slot.inputs, sent, strict=False):
                 send(i, value)
-        return whole(gradients)
+        return gradients
 
-    def _nothing(self, leaf: Array) -> Array:
-        key = (leaf.shape, leaf.dtype)
+    def _whole(self, gradient: Gradient | None, shapes: Sequence[tuple[tuple[int, ...], Any]]) -> list[Array]:
+        """A block's gradient in the full shapes of its parameters."""
+        found = [self._nothing(*each) for each in shapes]
+        if gradient is not None and gradient.parts:
+            run = gradient.run
+            for i, part in zip(run.taken, self._pad(run.number, gradient.parts), strict=True):
+                found[i] = part
+        return found
+
+    def _nothing(self, *key: Any) -> Array:
         if key not in self._zeros:
             self._zeros[key] = jnp.zeros(*key)
         return self._zeros[key]
 
-    def _reads(self, arch: Arch) -> list[Cut | None]:
-        """How each slot is read; None where its block is absent."""
-        read = Cut.of(self.space.choices, check_arch(self.space, arch))
-        return [self._bound(read, slot) if slot.is_there(read) else None for slot in self.slots]
+    def _runs_of(self, arch: Arch) -> list[Run | None]:
+        """How each slot is run; None where its block is absent."""
+        row = check_arch(self.space, arch).tolist()
+        runs: list[Run | None] = []
+        for position, (genes, when) in enumerate(zip(self._genes, self._when, strict=True)):
+            if when is not None and row[when[0]] < when[1]:
+                runs.append(None)
+                continue
+            indices = tuple([row[i] for _, i in genes])
+            met = self._met[position]
+            if indices not in met:
+                names = (own for own, _ in genes)
+                met[indices] = self._run_of(position, Cut(tuple(zip(names, indices, strict=True))))
+            runs.append(met[indices])
+        return runs
 
-    def _by_blocks(self, params: Any) -> tuple[list[list[Any]], Callable[[Any], Any]]:
-        """The parameters of each block as lists, and how such lists become the structure of `params` again."""
+    def _run_of(self, position: int, read: Cut) -> Run:
+        kind = self._kinds[position]
+        if (kind, read) not in self._numbers:
+            found = boxes(self._network.blocks[position], read)
+            taken = tuple(i for i, box in enumerate(found) if not box.is_empty)
+            self._numbers[kind, read] = len(self._runs)
+            self._runs.append(Run(len(self._runs), kind, read, found, taken))
+        return self._runs[self._numbers[kind, read]]
+
+    def by_blocks(self, params: Any) -> tuple[list[list[Any]], Callable[[Any], Any]]:
+        """The parameters of each block as lists, and how such lists become the structure of `params` again.
+
+        Args:
+          params: the supernet, its state, or anything of one of these structures.
+
+        Raises:
+          ValueError: when it is none of these.
+        """
         leaves, structure = jax.tree.flatten(params)
-        if structure not in self._orders:
-            self._orders[structure] = _order(self._network, structure)
-        order = self._orders[structure]
+        order = self.places(structure)
 
         def whole(blocks: Sequence[Sequence[Any]]) -> Any:
             placed: list[Any] = [None] * len(leaves)
@@ -158,27 +253,56 @@ class Sliced:
 
         return [[leaves[i] for i in places] for places in order], whole
 
-    def _computed(self, kind: int, leaves: Sequence[Array], *xs: Array) -> tuple[Any, list[Array]]:
+    def places(self, structure: Any) -> tuple[tuple[int, ...], ...]:
+        """Where each block's parameters lie among the leaves of this structure: a supernet's, or its state's.
+
+        Raises:
+          ValueError: when it is neither.
+        """
+        if structure not in self._orders:
+            self._orders[structure] = _order(self._network, structure)
+        return self._orders[structure]
+
+    def _computed(self, run: Run, parts: Sequence[Array], *xs: Array) -> tuple[Any, list[Array]]:
+        """The block of what it uses, and its inputs, in the precision computed in."""
         cast = lambda x: x if self.dtype is None else x.astype(self.dtype)  # noqa: E731
-        return jax.tree.unflatten(self._structures[kind], map(cast, leaves)), [cast(x) for x in xs]
+        held = dict(zip(run.taken, parts, strict=True))
+        leaves = [cast(held[i]) if i in held else jnp.zeros(box.size, xs[0].dtype) for i, box in enumerate(run.boxes)]
+        return jax.tree.unflatten(self._structures[run.kind], leaves), [cast(x) for x in xs]
 
-    def _run(self, kind: int, read: Cut, leaves: Any, stats: Any, *xs: Array) -> tuple[Array, Any]:
+    def _parts(self, run: Run, leaves: Sequence[Array]) -> list[Array]:
+        return [run.boxes[i].of(leaf) for i, leaf in zip(run.taken, leaves, strict=True)]
+
+    def _run(self, number: int, leaves: Any, stats: Any, *xs: Array) -> tuple[Array, Any]:
         self.compiles["forward"] += 1
-        block, inputs = self._computed(kind, leaves, *xs)
-        return block(read, stats, *inputs)
+        run = self._runs[number]
+        block, inputs = self._computed(run, self._parts(run, leaves), *xs)
+        return block(run.read, stats, *inputs)
 
-    def _run_keeping(
-        self, kind: int, read: Cut, towards_inputs: bool, leaves: Any, *xs: Array
-    ) -> tuple[Array, Any, Any]:
+    def _run_keeping(self, number: int, towards_inputs: bool, leaves: Any, *xs: Array) -> tuple[Array, Any, Any]:
         self.compiles["gradient"] += 1
+        run = self._runs[number]
 
-        def run(leaves: Any, *inputs: Array) -> tuple[Array, Any]:
-            block, cast = self._computed(kind, leaves, *inputs)
-            return block(read, None, *cast)
+        def answer(parts: Any, *inputs: Array) -> tuple[Array, Any]:
+            block, cast = self._computed(run, parts, *inputs)
+            return block(run.read, None, *cast)
 
+        parts = self._parts(run, leaves)
         if towards_inputs:
-            return jax.vjp(run, leaves, *xs, has_aux=True)
-        return jax.vjp(lambda leaves: run(leaves, *xs), leaves, has_aux=True)
+            return jax.vjp(answer, parts, *xs, has_aux=True)
+        return jax.vjp(lambda parts: answer(parts, *xs), parts, has_aux=True)
+
+    def _padded(self, number: int, parts: list[Array]) -> list[Array]:
+        run = self._runs[number]
+        shapes = [leaf.shape for leaf in jax.tree.leaves(self._network.blocks[self._kinds.index(run.kind)])]
+        return [run.boxes[i].padded(part, shapes[i]) for i, part in zip(run.taken, parts, strict=True)]
+
+
+def _pulled(pull: Any, cotangent: Array) -> tuple[list[Array], list[Array], Any]:
+    """The gradients of a block's parts and of its inputs, and the sum of the parts' squares."""
+    parts, *sent = pull(cotangent)
+    precise = [part.astype(jnp.promote_types(part.dtype, jnp.float32)) for part in parts]
+    return parts, sent, sum((part * part).sum() for part in precise)
 
 
 class _Kind(NamedTuple):
@@ -212,10 +336,6 @@ def _order(network: Network, structure: Any) -> tuple[tuple[int, ...], ...]:
             place = {number: i for i, number in enumerate(jax.tree.leaves(whole))}
             return tuple(tuple(place[number] for number in jax.tree.leaves(block)) for block in numbered.blocks)
     raise ValueError("the parameters are neither this space's supernet nor its state; was it made for another space?")
-
-
-def _bound(read: Cut, slot: Any) -> Cut:
-    return read.bound(slot.choices)
 
 
 def distinct_blocks(space: Space, image: tuple[int, int, int], fixed: Fixed | None = None) -> int:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from nas.training.losses import Lesson, Teacher, row_loss
 from search_spaces.network import cast, rematerialised
 from search_spaces.reading import masked
-from search_spaces.sliced import Sliced
+from search_spaces.sliced import Gradient, Sliced
 from search_spaces.space import Space
 from search_spaces.static import Fixed, fixed_of, input_size, resize
 
@@ -185,6 +185,17 @@ class SlicedEngine:
             return row_loss(single, lesson, single if first is None else first, share, teacher), single
 
         self._loss = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=3)
+
+    def parts(
+        self, params: Any, arch: Int[np.ndarray, " choices"], lesson: Lesson
+    ) -> tuple[Float[Any, ""], list[Gradient | None]]:
+        """The loss of a step's only architecture, and the gradients of what its blocks use: no zeros are made."""
+        size = input_size(self.space, fixed_of(self.space, arch))
+        logits, _, pull = self.sliced.block_vjp(
+            self.sliced.by_blocks(params)[0], arch, self._resize(lesson.images, size)
+        )
+        (loss, _), cotangent = self._loss(logits, lesson, None, 0.0)
+        return loss, pull(cotangent)
 
     def __call__(self, params: Any, arch: Int[np.ndarray, " choices"], lesson: Lesson, first: Any, share: float) -> Row:
         """One architecture at its own size."""

@@ -30,6 +30,7 @@ from nas.training.engines import Engine, Masked, MaskedEngine, SlicedEngine, par
 from nas.training.losses import Lesson
 from nas.training.optimizer import learning_rates, optimizer_of
 from nas.training.settings import Training
+from nas.training.sliced_update import SlicedUpdate
 from nas.training.state import TrainState
 from search_spaces.space import Space
 from search_spaces.static import Fixed, fixed_of
@@ -46,6 +47,8 @@ class Trainer:
       steps: of the whole training.
       given_teacher: as it was handed over; `teacher` is the same on the mesh.
       rows: architectures a step on each device (or in all, without `per_device`).
+      sliced_update: of sliced steps of one architecture, what the architecture uses and nothing else; None where the
+        settings move all parameters in every step, or share a step out.
       execution: how steps are run; `auto` is settled by `nas.training.execution.settle`, until when it is `masked`.
     """
 
@@ -93,10 +96,13 @@ class Trainer:
         self.graph = nnx.split(nnx.eval_shape(lambda: space.supernet(jax.random.key(0))))[0]
         dtype = jnp.bfloat16 if settings.dtype == "bfloat16" else jnp.float32
         self.masked = Masked(space=space, graph=self.graph, teacher=settings.teacher, dtype=dtype, remat=settings.remat)
-        self.engines: dict[str, Engine] = {
-            "masked": MaskedEngine(self.masked, self._count),
-            "sliced": SlicedEngine(space, settings.teacher, dtype),
-        }
+        self.sliced = SlicedEngine(space, settings.teacher, dtype)
+        self.engines: dict[str, Engine] = {"masked": MaskedEngine(self.masked, self._count), "sliced": self.sliced}
+        # A moving average, and momentum and decay of what was not sampled, move all parameters in every step.
+        one_by_one = settings.keep_unsampled and settings.ema is None and self.mesh.size == settings.accumulate == 1
+        self.sliced_update = (
+            SlicedUpdate(self.sliced.sliced, settings, self.per_epoch, everywhere(self.mesh)) if one_by_one else None
+        )
         self._compile()
         self._rates = lru_cache(maxsize=4)(partial(learning_rates, settings))
 
@@ -233,6 +239,9 @@ class Trainer:
         """Row by row from Python: sliced, or masked where static choices may differ from row to row."""
         engine, shares = self.engines[self.execution], self._shares(len(archs))
         lesson = self._prepare(key, images, labels, self.teacher)
+        if self.execution == "sliced" and len(archs) == 1 and self.sliced_update is not None:
+            loss, gradients = self.sliced.parts(state.params, archs[0], lesson)
+            return self.sliced_update(state, loss, gradients, np.float32(learning_rate))
         lessons = [lesson] if self.settings.accumulate == 1 else self._parts(lesson)
         total: Any = None
         for part in lessons:

@@ -112,6 +112,7 @@ def gradient_of(space, data, settings, plain, archs, **changes):
     """The loss and gradient that a trainer's step has: its optimizer is replaced by one that hands them on."""
     changed = replace(settings, shift=0, **changes)
     trainer = Trainer(space, changed, data)
+    trainer.sliced_update = None  # goes by blocks, and hands no gradient on
     trainer._updated = lambda state, loss, gradients, rate: (state._replace(params=gradients), loss)
     trainer._compile()
     state, loss = trainer.step(trainer.restart(plain.params), jax.random.key(0), archs, plain.images, plain.labels, 1.0)
