@@ -19,7 +19,7 @@ from search_spaces.boxes import Box, boxes
 from search_spaces.network import Network
 from search_spaces.reading import Cut, Masked
 from search_spaces.space import Space, check_arch, largest, option_counts
-from search_spaces.static import Fixed, fixed_of
+from search_spaces.static import Fixed, check_images, fixed_of
 
 Images = Float[Array, "batch height width channels"]
 Logits = Float[Array, "batch classes"]
@@ -105,9 +105,10 @@ class Sliced:
           stats: batch-norm statistics to normalise with; None takes the batch's own.
 
         Raises:
-          ValueError: when the architecture is not of the space.
+          ValueError: when the architecture is not of the space, or the images not of its size.
         """
         runs, (blocks, _) = self._runs_of(arch), self.by_blocks(params)
+        check_images(self.space, fixed_of(self.space, arch), images)
         values, used = [images], []
         for position, (slot, run) in enumerate(zip(self.slots, runs, strict=True)):
             if run is None:
@@ -133,7 +134,7 @@ class Sliced:
           nothing.
 
         Raises:
-          ValueError: when the architecture is not of the space.
+          ValueError: when the architecture is not of the space, or the images not of its size.
         """
         blocks, whole = self.by_blocks(params)
         logits, used, pull = self.block_vjp(blocks, arch, images)
@@ -155,9 +156,10 @@ class Sliced:
           with it.
 
         Raises:
-          ValueError: when the architecture is not of the space.
+          ValueError: when the architecture is not of the space, or the images not of its size.
         """
         runs = self._runs_of(arch)
+        check_images(self.space, fixed_of(self.space, arch), images)
         values, used, pulls = [images], [], []
         for position, (slot, run) in enumerate(zip(self.slots, runs, strict=True)):
             if run is None:

@@ -32,7 +32,7 @@ from nas.training.optimizer import learning_rates, optimizer_of
 from nas.training.settings import Training
 from nas.training.sliced_update import SlicedUpdate
 from nas.training.state import TrainState
-from search_spaces.space import Space
+from search_spaces.space import Space, check_arch, option_counts
 from search_spaces.static import Fixed, fixed_of
 
 Execution = Literal["masked", "sliced"]
@@ -73,6 +73,7 @@ class Trainer:
                 ("a teacher", "`training.teacher`") if teacher is not None else ("`training.teacher`", "no one")
             )
             raise ValueError(f"{have} was given, but {lack} who teaches; set both or neither")
+        self.counts = option_counts(space)
         self.has_static = any(choice.static for choice in space.choices)
         if settings.per_device and self.has_static:
             names = ", ".join(f"`{choice.name}`" for choice in space.choices if choice.static)
@@ -203,7 +204,7 @@ class Trainer:
         key: PRNGKeyArray | UInt[np.ndarray, " words"],
         arch: Int[Any, "*rows choices"],
         images: UInt8[Any, "batch height width channels"],
-        labels: Int[Any, " batch"],
+        labels: Int[Any, " labels"],
         learning_rate: float,
     ) -> tuple[TrainState, Float[Array, ""]]:
         """Trains the shared parameters by one batch; returns the loss beside the new state.
@@ -218,7 +219,11 @@ class Trainer:
 
         Returns:
           The new state and the loss, which is NaN too where the gradient is not finite.
+
+        Raises:
+          ValueError: when an architecture is not of the space, or images or labels are not as the data set's.
         """
+        self._check(np.asarray(arch), images, labels)
         if not isinstance(key, np.ndarray):
             key = jax.random.key_data(key)
         archs = np.asarray(arch)
@@ -228,6 +233,20 @@ class Trainer:
             fixed = fixed_of(self.space, archs[0]) if self.has_static else ()
             return self._fused(fixed)(state, key, archs, images, labels, np.float32(learning_rate), self.teacher)
         return self._by_rows(state, key, archs, images, labels, learning_rate)
+
+    def _check(self, archs: np.ndarray, images: Any, labels: Any) -> None:
+        known = np.issubdtype(archs.dtype, np.integer) and archs.shape[-1:] == self.counts.shape
+        if not known or (archs < 0).any() or (archs >= self.counts).any():
+            for row in archs.reshape(-1, archs.shape[-1]) if archs.ndim else [archs]:
+                check_arch(self.space, row)  # says which gene it is
+        shape = self.data.train.images.shape[1:]
+        if np.shape(images)[1:] != shape or images.dtype != np.uint8:
+            raise ValueError(
+                f"a step takes images as {self.data.name} stores them, uint8 of shape"
+                f" (batch, {', '.join(map(str, shape))}), got {images.dtype} of shape {np.shape(images)}"
+            )
+        if np.shape(labels) != np.shape(images)[:1]:
+            raise ValueError(f"a step takes a label for each of {len(images)} images, got shape {np.shape(labels)}")
 
     def _shares(self, rows: int) -> tuple[float, ...]:
         # Rows of another number than the rule's are not the rule's: an architecture that is trained alone.
