@@ -1,5 +1,6 @@
 """Masked or sliced? `auto` times a few steps of both and takes what is sooner done, compiles included."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from nas.training.trainer import Execution, Trainer
 from search_spaces.layers import total_macs
 from search_spaces.sliced import distinct_blocks
 from search_spaces.space import Space, largest
-from search_spaces.static import input_size
+from search_spaces.static import grouped, input_size
 
 SAMPLES = 4
 """Steps timed of each way, after what they need is compiled: the median counts."""
@@ -32,7 +33,8 @@ class Decision:
       reason: why, in words.
       steps: that were to come.
       masked_step_s: median masked step.
-      masked_compile_s: the first masked step's, less a later one's.
+      masked_compile_s: for one combination of static choices, in the mean.
+      masked_programs: combinations of static choices that were yet to be compiled, at the most.
       sliced_step_s: median sliced step.
       sliced_compile_s: of one block, in the mean.
       sliced_blocks: blocks that were yet to be compiled, at the most.
@@ -43,6 +45,7 @@ class Decision:
     steps: int
     masked_step_s: float | None = None
     masked_compile_s: float | None = None
+    masked_programs: int | None = None
     sliced_step_s: float | None = None
     sliced_compile_s: float | None = None
     sliced_blocks: int | None = None
@@ -77,12 +80,15 @@ def settle(trainer: Trainer, state: TrainState, key: PRNGKeyArray) -> Decision:
         return Decision(execution="masked", reason="too few steps to measure anything", steps=left)
 
     archs, keys = trainer.draw(key, key, 0, SAMPLES)
-    first, median = _timed(trainer, "masked", state, archs, keys)
-    found = {"steps": left, "masked_step_s": median, "masked_compile_s": max(0.0, first - median)}
+    rows = archs.reshape(-1, archs.shape[-1])
+    compiling, median = _timed(trainer, "masked", state, archs, keys)
+    seen = len(grouped(trainer.space, rows))
+    compile_s, programs = compiling / seen, min(_combinations(trainer.space) - seen, left * trainer.rows)
+    found = {"steps": left, "masked_step_s": median, "masked_compile_s": compile_s, "masked_programs": programs}
     blocks, in_network = blocks_of(trainer.space, trainer.data.train.images.shape[1:])
-    share = share_of_largest(trainer.space, archs.reshape(-1, archs.shape[-1]))
-    to_win = left * median * (1 - share)
-    to_spend = min(blocks, left * trainer.rows * in_network) * found["masked_compile_s"] / in_network
+    share = share_of_largest(trainer.space, rows)
+    to_win = left * median * (1 - share) + programs * compile_s
+    to_spend = min(blocks, left * trainer.rows * in_network) * compile_s / in_network
     if to_win < to_spend:
         reason = f"sliced could win {to_win:.0f} s at the most, and up to {blocks} blocks would take {to_spend:.0f} s"
         return Decision(execution="masked", reason=reason, **found, sliced_blocks=blocks)
@@ -90,17 +96,15 @@ def settle(trainer: Trainer, state: TrainState, key: PRNGKeyArray) -> Decision:
     engine = trainer.engines["sliced"]
     assert isinstance(engine, SlicedEngine)
     before = engine.sliced.compiles["gradient"]
-    begin = time.perf_counter()
-    _timed(trainer, "sliced", state, archs, keys)
-    compiling, compiled = time.perf_counter() - begin, engine.sliced.compiles["gradient"] - before
-    _, sliced = _timed(trainer, "sliced", state, archs, keys)
-    each = max(0.0, compiling - (SAMPLES + 1) * sliced) / max(1, compiled)
+    compiling, sliced = _timed(trainer, "sliced", state, archs, keys)
+    compiled = engine.sliced.compiles["gradient"] - before
+    each = compiling / max(1, compiled)
     to_come = max(0, min(blocks - compiled, left * trainer.rows * in_network))
-    masked_total, sliced_total = left * median, left * sliced + to_come * each
+    masked_total, sliced_total = left * median + programs * compile_s, left * sliced + to_come * each
     chosen: Execution = "sliced" if sliced_total < masked_total else "masked"
     return Decision(
         execution=chosen,
-        reason=f"{left} steps would take {masked_total:.0f} s masked, {sliced_total:.0f} s sliced with its compiles",
+        reason=f"{left} steps would take {masked_total:.0f} s masked, {sliced_total:.0f} s sliced, compiles included",
         **found,
         sliced_step_s=sliced,
         sliced_compile_s=each,
@@ -111,21 +115,27 @@ def settle(trainer: Trainer, state: TrainState, key: PRNGKeyArray) -> Decision:
 def _timed(
     trainer: Trainer, execution: Execution, state: TrainState, archs: np.ndarray, keys: np.ndarray
 ) -> tuple[float, float]:
-    """Seconds of the first of some steps, and the median of the same steps once more."""
+    """Seconds that some steps compile for, and the median of the same steps once more, when all is compiled."""
     data, batch = trainer.data.train, trainer.settings.batch
     images, labels = data.images[:batch], data.labels[:batch]
     copy, before = trainer.restart(state.params), trainer.execution
     seconds: list[float] = []
     trainer.execution = execution
     try:
-        for i in [0, *range(len(archs))]:
+        for i in [*range(len(archs))] * 2:
             begin = time.perf_counter()
             copy, loss = trainer.step(copy, keys[i], archs[i], images, labels, 1e-6)
             jax.block_until_ready((copy, loss))
             seconds.append(time.perf_counter() - begin)
     finally:
         trainer.execution = before
-    return seconds[0], float(np.median(seconds[1:]))
+    first, again = seconds[: len(archs)], seconds[len(archs) :]
+    return max(0.0, sum(first) - sum(again)), float(np.median(again))
+
+
+def _combinations(space: Space) -> int:
+    """Of static choices: programs of the masked step."""
+    return math.prod(len(choice.options) for choice in space.choices if choice.static)
 
 
 def share_of_largest(space: Space, archs: Int[np.ndarray, "pop choices"]) -> float:
