@@ -23,7 +23,7 @@ def test_both_searches_run_again_with_every_seed_and_equal_evaluations(finished,
     for name in ("evolution", "random"):
         assert [row[f"{name}_networks"] for row in result["rows"]] == [6, 6]
         volumes = [row[name] for row in result["rows"]]
-        assert all(0 < volume < 1 for volume in volumes)
+        assert all(0 <= volume < 1 for volume in volumes)  # 0: after 36 steps, no network need be better than a guess
         assert result["summary"][f"{name}_mean"] == pytest.approx(statistics.mean(volumes))
         assert result["summary"][f"{name}_std"] == pytest.approx(statistics.stdev(volumes))
 

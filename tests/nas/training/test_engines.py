@@ -205,3 +205,14 @@ def test_the_structure_of_a_gradient_is_that_of_the_parameters(space, data, sett
     assert jax.tree.structure(row.gradients) == jax.tree.structure(plain.params)
     assert isinstance(row.gradients, nnx.State)
     np.testing.assert_allclose(row.logits, plain.logits(plain.params, ROWS[1]), atol=1e-5)
+
+
+@pytest.mark.slow  # blocks of several architectures
+def test_sums_of_sliced_gradients_are_compiled_once(space, settings, data):
+    """However many blocks an architecture leaves out: the zeros in their places lie where gradients lie."""
+    trainer = Trainer(space, replace(settings, rule=SinglePath(archs_per_step=3), execution="sliced"), data)
+    state = trainer.init(jax.random.key(0))
+    images, labels = data.train.images[: settings.batch], data.train.labels[: settings.batch]
+    for rows in ([smallest(space)] * 3, [smallest(space), largest(space), smallest(space)]):
+        state, _ = trainer.step(state, jax.random.key(1), np.stack(rows), images, labels, 1e-3)
+    assert trainer._add._cache_size() == 1
