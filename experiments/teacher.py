@@ -47,8 +47,8 @@ def teacher_of(folder: str, data: Dataset, plugins: Sequence[str], key: PRNGKeyA
             " name a run on the same data"
         )
     space = build(kept["search_space"], plugins, image_size=theirs[0], image_channels=theirs[1], classes=theirs[2])
-    training = {**kept["training"], "teacher": None, "mesh": 1}  # its own teacher taught it already
-    trainer = Trainer(space, build(training, plugins), source.load())
+    training = {**kept["training"], "teacher": None}  # its own teacher taught it already
+    trainer = Trainer(space, build(training, plugins), source.load(), alone=True)  # each process restores it by itself
     home = Path(kept["supernet"]["from"] or folder)
     if not (home / "checkpoints").is_dir():
         raise ValueError(f"`{folder}` holds no trained supernet; finish it with resume={folder}")
