@@ -17,7 +17,8 @@ class Stem(nnx.Module):
     """A 3x3 convolution, normalised and, where it has an activation, activated. No choices."""
 
     def __init__(self, conv: Conv, norm: Norm, activation: Nonlinearity | None):
-        self.conv, self.norm, self.activation = conv, norm, activation
+        self.conv, self.norm = conv, norm
+        self.activation: Nonlinearity | None = activation
 
     @classmethod
     def init(
@@ -55,7 +56,8 @@ class Head(nnx.Module):
     """A 1x1 convolution, normalised and activated, the mean over positions, and a classifier. Its choice: `ins`."""
 
     def __init__(self, ins: tuple[int, ...], conv: Conv, norm: Norm, classifier: Dense, activation: Nonlinearity):
-        self.ins, self.activation = ins, activation
+        self.ins = ins
+        self.activation: Nonlinearity = activation
         self.conv, self.norm, self.classifier = conv, norm, classifier
 
     @classmethod
