@@ -51,7 +51,7 @@ def test_unknown_words_are_refused(setting, value):
 
 
 def test_a_batch_that_cannot_be_parted_is_refused(space, data):
-    with pytest.raises(ValueError, match=r"multiple of 3 .* 1 devices times 3 parts .*, got 32; .*training.batch=33\?"):
+    with pytest.raises(ValueError, match=r"multiple of 3 .* 1 device times 3 parts .*, got 32; .*training.batch=33\?"):
         Trainer(space, Training(accumulate=3), data)
 
 
