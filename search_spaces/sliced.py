@@ -138,7 +138,7 @@ class Sliced:
         """
         blocks, whole = self.by_blocks(params)
         logits, used, pull = self.block_vjp(blocks, arch, images)
-        shapes = [[(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in blocks]
+        shapes = [[(leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves] for leaves in blocks]
         return logits, used, lambda cotangent: whole(list(map(self._whole, pull(cotangent), shapes)))
 
     def block_vjp(
@@ -195,7 +195,7 @@ class Sliced:
                 send(i, value)
         return gradients
 
-    def _whole(self, gradient: Gradient | None, shapes: Sequence[tuple[tuple[int, ...], Any]]) -> list[Array]:
+    def _whole(self, gradient: Gradient | None, shapes: Sequence[tuple[tuple[int, ...], Any, Any]]) -> list[Array]:
         """A block's gradient in the full shapes of its parameters."""
         found = [self._nothing(*each) for each in shapes]
         if gradient is not None and gradient.parts:
@@ -206,7 +206,9 @@ class Sliced:
 
     def _nothing(self, *key: Any) -> Array:
         if key not in self._zeros:
-            self._zeros[key] = jnp.zeros(*key)
+            shape, dtype, place = key
+            # Where the parameters lie: zeros that may lie anywhere would compile every sum of gradients again.
+            self._zeros[key] = jnp.zeros(shape, dtype, device=place)
         return self._zeros[key]
 
     def _runs_of(self, arch: Arch) -> list[Run | None]:
