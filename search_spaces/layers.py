@@ -5,12 +5,14 @@ a vector is `(1, 1, channels)`, tokens are `(tokens, 1, channels)` and what atte
 `(queries, keys, heads)`. `inputs` are positions in the same tuple, always smaller than the layer's own.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 Shape = tuple[int, int, int]
-Nonlinearity = Literal["relu", "hard_swish", "hard_sigmoid", "gelu"]
+Padding = tuple[int, int, int, int]  # rows above and below, columns left and right
+Nonlinearity = Literal["relu", "relu6", "hard_swish", "hard_sigmoid", "gelu", "swish", "sigmoid", "tanh"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +37,45 @@ class Input(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Layer):
-    """A dense 2-D convolution without bias; zero padding `kernel // 2` on each side."""
+    """A 2-D convolution of a `kernel` x `kernel` window, dense or in groups of channels.
+
+    Attributes:
+      in_channels: of its input, all groups together.
+      kernel: rows of the window, and its columns where `kernel_width` is None.
+      stride: between windows, in both directions.
+      groups: channels come and leave in so many groups, each a convolution of its own.
+      dilation: distance between neighbouring taps.
+      bias: whether a number per channel is added.
+      kernel_width: columns of the window, where they are not `kernel`.
+      padding: zeros around the image; None for `dilation * (kernel // 2)` on each side.
+    """
 
     in_channels: int
     kernel: int
     stride: int = 1
+    groups: int = 1
+    dilation: int = 1
+    bias: bool = False
+    kernel_width: int | None = None
+    padding: Padding | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Depthwise(Layer):
-    """A depthwise 2-D convolution without bias; zero padding `kernel // 2` on each side."""
+    """A depthwise 2-D convolution; zero padding `dilation * (kernel // 2)` on each side. Attributes as in `Conv`."""
 
     kernel: int
     stride: int = 1
+    dilation: int = 1
+    bias: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dense(Layer):
-    """A linear map of a vector, or of each token's, with bias."""
+    """A linear map of a vector, or of each token's, with bias or without."""
 
     in_channels: int
+    bias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +99,64 @@ class GlobalPool(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class AvgPool(Layer):
-    """The mean over a window of positions.
+    """The mean over a window of positions, counting only what lies on the image.
 
-    An odd window is padded by `kernel // 2` on each side, and counts only what lies on the image; an even one is not
-    padded, and what doesn't fill a window is left out.
+    Without a `padding` of its own an odd window is padded by `kernel // 2` on each side; an even one is not padded, and
+    what doesn't fill a window is left out.
     """
 
     kernel: int
     stride: int = 1
+    padding: Padding | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Layer):
+    """The largest value in a window of positions; padded as `AvgPool`, with nothing that could be the largest."""
+
+    kernel: int
+    stride: int = 1
+    padding: Padding | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concat(Layer):
+    """The channels of all inputs, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels(Layer):
+    """As many channels as the output has, from `start` on."""
+
+    start: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffle(Layer):
+    """The channels, in `groups` equal groups, dealt out in turn: the first of each group, then the second of each."""
+
+    groups: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flatten(Layer):
+    """All numbers as one vector: row by row, column by column, and of each position its channels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Layer):
+    """The positions of an image as tokens, in the order of reading."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elementwise(Layer):
+    """An elementwise operation that no other layer speaks of, as `trace` meets it; nothing exports or runs it.
+
+    Attributes:
+      operation: JAX's name of it.
+    """
+
+    operation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +279,7 @@ def macs(layer: Layer) -> int:
     height, width, channels = layer.shape
     match layer:
         case Conv():
-            return height * width * channels * layer.kernel**2 * layer.in_channels
+            return height * width * channels * taps(layer) * (layer.in_channels // layer.groups)
         case Depthwise():
             return height * width * channels * layer.kernel**2
         case Dense():
@@ -232,11 +303,11 @@ def params(layer: Layer) -> int:
     channels = layer.shape[-1]
     match layer:
         case Conv():
-            return channels * layer.kernel**2 * layer.in_channels
+            return channels * (taps(layer) * (layer.in_channels // layer.groups) + layer.bias)
         case Depthwise():
-            return channels * layer.kernel**2
+            return channels * (layer.kernel**2 + layer.bias)
         case Dense():
-            return (layer.in_channels + 1) * channels
+            return (layer.in_channels + layer.bias) * channels
         case Norm() | LayerNorm():
             return 2 * channels
         case PatchEmbed():
@@ -249,13 +320,49 @@ def params(layer: Layer) -> int:
             return 0
 
 
+def taps(layer: Conv) -> int:
+    """Positions of a convolution's window."""
+    return layer.kernel * (layer.kernel_width or layer.kernel)
+
+
+def padding_of(layer: Conv | Depthwise | AvgPool | MaxPool) -> Padding:
+    """The padding of a layer, where it is its own or follows from its window."""
+    if isinstance(layer, AvgPool | MaxPool):
+        return (window_padding(layer.kernel),) * 4 if layer.padding is None else layer.padding
+    if isinstance(layer, Conv) and layer.padding is not None:
+        return layer.padding
+    rows = layer.dilation * (layer.kernel // 2)
+    columns = layer.dilation * (layer.kernel_width // 2) if isinstance(layer, Conv) and layer.kernel_width else rows
+    return rows, rows, columns, columns
+
+
+def windows(side: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
+    """How many windows of `kernel` taps fit along a side of so many positions, padded before and after."""
+    return (side + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def ceil_padding(shape: Shape, kernel: int, stride: int) -> Padding:
+    """The padding below and on the right that lets the last, partly filled windows of a pool count ("ceil mode")."""
+    rows, columns = ((-(-(side - kernel) // stride)) * stride + kernel - side for side in shape[:2])
+    return 0, max(rows, 0), 0, max(columns, 0)
+
+
+def same_padding(shape: Shape, kernel: tuple[int, int], stride: int) -> Padding:
+    """TensorFlow's "SAME": as many windows as `ceil(side / stride)`, the odd row or column below and on the right."""
+    rows, columns = (
+        max((-(-side // stride) - 1) * stride + size - side, 0) for side, size in zip(shape[:2], kernel, strict=True)
+    )
+    return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
+
+
 def pooled(side: int, kernel: int, stride: int) -> int:
-    """Rows or columns that an `AvgPool` leaves of so many."""
-    return (side + 2 * window_padding(kernel) - kernel) // stride + 1
+    """Rows or columns that a pool without a padding of its own leaves of so many."""
+    pad = window_padding(kernel)
+    return windows(side, kernel, stride, pad, pad)
 
 
 def window_padding(kernel: int) -> int:
-    """Rows or columns that an `AvgPool` adds on each side."""
+    """Rows or columns that a pool without a padding of its own adds on each side."""
     return kernel // 2 if kernel % 2 else 0
 
 
@@ -284,24 +391,50 @@ class Graph:
         """The output shape of the layer at position `x`."""
         return self.layers[x].shape
 
-    def conv(self, x: int, channels: int, path: str, kernel: int = 1, stride: int = 1) -> int:
-        """A dense convolution; its output has `ceil(size / stride)` rows and columns."""
-        height, width, in_channels = self.shape(x)
-        shape = (-(-height // stride), -(-width // stride), channels)
-        return self.add(
-            Conv(inputs=(x,), shape=shape, path=path, in_channels=in_channels, kernel=kernel, stride=stride)
+    def _windowed(self, x: int, kernel: tuple[int, int], stride: int, padding: Padding, dilation: int = 1) -> list[int]:
+        """The rows and columns that windows leave."""
+        height, width, _ = self.shape(x)
+        above, below, left, right = padding
+        return [
+            windows(height, kernel[0], stride, above, below, dilation),
+            windows(width, kernel[1], stride, left, right, dilation),
+        ]
+
+    def conv(self, x: int, channels: int, path: str, kernel: int = 1, stride: int = 1, **more: Any) -> int:
+        """A convolution; `more` are further attributes of `Conv`."""
+        layer = Conv(
+            inputs=(x,),
+            shape=(0, 0, channels),
+            path=path,
+            in_channels=self.shape(x)[-1],
+            kernel=kernel,
+            stride=stride,
+            **more,
         )
+        size = (kernel, layer.kernel_width or kernel)
+        height, width = self._windowed(x, size, stride, padding_of(layer), layer.dilation)
+        return self.add(replace(layer, shape=(height, width, channels)))
 
-    def depthwise(self, x: int, path: str, kernel: int, stride: int = 1) -> int:
-        """A depthwise convolution; its output has `ceil(size / stride)` rows and columns."""
-        height, width, channels = self.shape(x)
-        shape = (-(-height // stride), -(-width // stride), channels)
-        return self.add(Depthwise(inputs=(x,), shape=shape, path=path, kernel=kernel, stride=stride))
+    def depthwise(self, x: int, path: str, kernel: int, stride: int = 1, dilation: int = 1, bias: bool = False) -> int:
+        """A depthwise convolution."""
+        channels = self.shape(x)[-1]
+        layer = Depthwise(
+            inputs=(x,),
+            shape=(0, 0, channels),
+            path=path,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            bias=bias,
+        )
+        height, width = self._windowed(x, (kernel, kernel), stride, padding_of(layer), dilation)
+        return self.add(replace(layer, shape=(height, width, channels)))
 
-    def dense(self, x: int, channels: int, path: str) -> int:
+    def dense(self, x: int, channels: int, path: str, bias: bool = True) -> int:
         """A linear map of a vector, or of each token's."""
         height, width, in_channels = self.shape(x)
-        return self.add(Dense(inputs=(x,), shape=(height, width, channels), path=path, in_channels=in_channels))
+        shape = (height, width, channels)
+        return self.add(Dense(inputs=(x,), shape=shape, path=path, in_channels=in_channels, bias=bias))
 
     def norm(self, x: int, path: str, epsilon: float) -> int:
         """Batch normalisation."""
@@ -315,11 +448,41 @@ class Graph:
         """The mean over all positions."""
         return self.add(GlobalPool(inputs=(x,), shape=(1, 1, self.shape(x)[-1])))
 
-    def avg_pool(self, x: int, kernel: int, stride: int = 1) -> int:
+    def avg_pool(self, x: int, kernel: int, stride: int = 1, padding: Padding | None = None) -> int:
         """The mean over a window of positions."""
-        *size, channels = self.shape(x)
-        height, width = (pooled(side, kernel, stride) for side in size)
-        return self.add(AvgPool(inputs=(x,), shape=(height, width, channels), kernel=kernel, stride=stride))
+        return self._pool(AvgPool(inputs=(x,), shape=self.shape(x), kernel=kernel, stride=stride, padding=padding))
+
+    def max_pool(self, x: int, kernel: int, stride: int = 1, padding: Padding | None = None) -> int:
+        """The largest value in a window of positions."""
+        return self._pool(MaxPool(inputs=(x,), shape=self.shape(x), kernel=kernel, stride=stride, padding=padding))
+
+    def _pool(self, layer: AvgPool | MaxPool) -> int:
+        size = (layer.kernel, layer.kernel)
+        height, width = self._windowed(layer.inputs[0], size, layer.stride, padding_of(layer))
+        return self.add(replace(layer, shape=(height, width, layer.shape[-1])))
+
+    def concat(self, xs: Sequence[int]) -> int:
+        """The channels of all of `xs`."""
+        height, width, _ = self.shape(xs[0])
+        return self.add(Concat(inputs=tuple(xs), shape=(height, width, sum(self.shape(x)[-1] for x in xs))))
+
+    def channels(self, x: int, start: int, channels: int) -> int:
+        """Some of the channels."""
+        height, width, _ = self.shape(x)
+        return self.add(Channels(inputs=(x,), shape=(height, width, channels), start=start))
+
+    def shuffle(self, x: int, groups: int) -> int:
+        """The channels, dealt out group by group."""
+        return self.add(Shuffle(inputs=(x,), shape=self.shape(x), groups=groups))
+
+    def flatten(self, x: int) -> int:
+        """All numbers as one vector."""
+        return self.add(Flatten(inputs=(x,), shape=(1, 1, math.prod(self.shape(x)))))
+
+    def tokens(self, x: int) -> int:
+        """The positions of an image as tokens."""
+        height, width, channels = self.shape(x)
+        return self.add(Tokens(inputs=(x,), shape=(height * width, 1, channels)))
 
     def zeros(self, x: int) -> int:
         """Zeros in the shape of `x`."""
