@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from hardware.kernels import kernels
+from hardware.kernels import kernels, readers_of, viewed
 from search_spaces.alive import alive
 from search_spaces.layers import (
     Activation,
     Add,
+    Elementwise,
     Input,
     Layer,
     LayerNorm,
@@ -20,7 +21,19 @@ from search_spaces.layers import (
     Zeros,
 )
 
-IN_PLACE = Activation | Norm | LayerNorm | Softmax | Positions | Add | Scale | Zeros | RelativeScores | RelativeMix
+IN_PLACE = (
+    Activation
+    | Norm
+    | LayerNorm
+    | Softmax
+    | Positions
+    | Add
+    | Scale
+    | Zeros
+    | Elementwise
+    | RelativeScores
+    | RelativeMix
+)
 
 BIAS_BYTES = 4
 """A bias is float32 in a float network and int32 in an int8 one."""
@@ -31,9 +44,10 @@ def peak_bytes(layers: Sequence[Layer], bytes_per_value: int) -> int:
 
     A tensor lives from the kernel that makes it to the last kernel that reads it; what nobody reads is an output and
     lives to the end. While a kernel runs, its inputs and its output are all alive. Norms and activations fused into
-    the kernel before them (`hardware/kernels.py`) make no tensor. What is `IN_PLACE` and a kernel of its own works in
-    place: its output takes the place of an input of the same shape that has no later reader. Nothing is split, and a
-    runtime's scratch buffers (im2col, Winograd), the fragments of its allocator and layers that can't change the answer
+    the kernel before them (`hardware/kernels.py`) make no tensor, and neither does flattening, or reading positions as
+    tokens. What is `IN_PLACE` and a kernel of its own works in place: its output takes the place of an input of the
+    same shape that has no later reader. Nothing is split, and a concatenation copies what it joins. A runtime's scratch
+    buffers (im2col, Winograd), the fragments of its allocator and layers that can't change the answer
     (`search_spaces/alive.py`) are not in it.
 
     Args:
@@ -42,19 +56,20 @@ def peak_bytes(layers: Sequence[Layer], bytes_per_value: int) -> int:
     """
     layers = alive(layers)
     steps = kernels(layers)
+    end, held_by = len(steps), viewed(layers)
     last_read = {source: step for step, kernel in enumerate(steps) for source in kernel.reads}
-    end = len(steps)
+    last_read |= {held_by[i]: end for i, readers in enumerate(readers_of(layers)) if not readers}
     held = {i: math.prod(layer.shape) for i, layer in enumerate(layers) if isinstance(layer, Input)}
     peak = sum(held.values())
     for step, kernel in enumerate(steps):
         if isinstance(kernel.layer, IN_PLACE):
-            for source in kernel.reads:
-                if last_read[source] == step and layers[source].shape == kernel.layer.shape:
-                    held.pop(source)  # its place is the output's
+            for tensor, source in zip(kernel.reads, kernel.layer.inputs, strict=True):
+                if last_read[tensor] == step and layers[source].shape == kernel.layer.shape:
+                    held.pop(tensor)  # its place is the output's
                     break
         held[kernel.makes] = kernel.output_values
         peak = max(peak, sum(held.values()))
-        held = {tensor: values for tensor, values in held.items() if last_read.get(tensor, end) > step}
+        held = {tensor: values for tensor, values in held.items() if last_read[tensor] > step}
     return peak * bytes_per_value
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from search_spaces.layers import Layer
 
 VERSION = 1
+_WITH_DEFAULTS = ("inputs", "stride", "class_token")  # stand in keys even at their defaults, as in the first stores
 _KEY = ("network", "target", "precision", "runtime", "protocol", "host", "threads")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS measurements (
@@ -36,14 +37,18 @@ CREATE TABLE IF NOT EXISTS measurements (
 def network_key(layers: Sequence[Layer]) -> str:
     """SHA-256 of the layers written as canonical JSON.
 
-    Parameter paths are left out: what a network costs does not hang on what its weights are called.
+    Parameter paths are left out: what a network costs does not hang on what its weights are called. An attribute that
+    came after the first stores counts only where it is not at its default, so that their rows are found again.
     """
-    rows = []
-    for layer in layers:
-        fields = dataclasses.asdict(layer)
-        del fields["path"]
-        rows.append({"layer": type(layer).__name__, **fields})
-    return _digest(rows)
+    return _digest([{"layer": type(layer).__name__, **_counting(layer)} for layer in layers])
+
+
+def _counting(layer: Layer) -> dict[str, Any]:
+    """The fields that make a layer another one."""
+    values = {field: getattr(layer, field.name) for field in dataclasses.fields(layer) if field.name != "path"}
+    return {
+        field.name: value for field, value in values.items() if field.name in _WITH_DEFAULTS or value != field.default
+    }
 
 
 def protocol_key(settings: Mapping[str, Any]) -> str:

@@ -1,10 +1,10 @@
 """What a network's weights are called and how they are shaped.
 
-`<layer.path>.<name>`: a convolution's `weight` is `[kernel, kernel, in, out]`, a depthwise one's `[kernel, kernel, 1,
-channels]`, a dense layer's `weight` `[in, out]` and `bias` `[out]`; a norm has `scale`, `bias`, `mean` and `var`, each
-`[channels]`, a layer norm `scale` and `bias`. A patch embedding's `weight` is `[patch, patch, in, out]`, and it has a
-`bias`; positions have a `weight` `[tokens, channels]` and, with a class token, a `token` `[channels]`. Relative
-positions have tables `rows` and `columns`, `[relative_table_size, head_dim]`.
+`<layer.path>.<name>`: a convolution's `weight` is `[kernel, kernel_width, in / groups, out]`, a depthwise one's
+`[kernel, kernel, 1, channels]`, a dense layer's `[in, out]`, and those with a bias have a `bias` `[out]`. A norm has
+`scale`, `bias`, `mean` and `var`, each `[channels]`, a layer norm `scale` and `bias`. A patch embedding's `weight` is
+`[patch, patch, in, out]`, and it has a `bias`; positions have a `weight` `[tokens, channels]` and, with a class token,
+a `token` `[channels]`. Relative positions have tables `rows` and `columns`, `[relative_table_size, head_dim]`.
 """
 
 import math
@@ -41,12 +41,12 @@ def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
         channels = layer.shape[-1]
         match layer:
             case Conv():
-                shapes[f"{layer.path}.weight"] = (layer.kernel, layer.kernel, layer.in_channels, channels)
+                size = (layer.kernel, layer.kernel_width or layer.kernel)
+                shapes[f"{layer.path}.weight"] = (*size, layer.in_channels // layer.groups, channels)
             case Depthwise():
                 shapes[f"{layer.path}.weight"] = (layer.kernel, layer.kernel, 1, channels)
             case Dense():
                 shapes[f"{layer.path}.weight"] = (layer.in_channels, channels)
-                shapes[f"{layer.path}.bias"] = (channels,)
             case Norm():
                 shapes |= {f"{layer.path}.{name}": (channels,) for name in ("scale", "bias", "mean", "var")}
             case LayerNorm():
@@ -63,6 +63,8 @@ def weight_shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
                 shapes |= {f"{layer.path}.{name}": (size, layer.head_dim) for name in ("rows", "columns")}
             case _:
                 pass
+        if isinstance(layer, Conv | Depthwise | Dense) and layer.bias:
+            shapes[f"{layer.path}.bias"] = (channels,)
     return shapes
 
 
