@@ -1,12 +1,15 @@
 """Draws and varies architectures of any space, a whole population at once; `jit` them with `space` static."""
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from search_spaces.space import Space, active, canonical, option_counts
+from search_spaces.space import Space, active, canonical, networks_by_option, option_counts
 
 
 def sample(key: PRNGKeyArray, space: Space, n: int) -> Int[Array, "n choices"]:
@@ -17,6 +20,22 @@ def sample(key: PRNGKeyArray, space: Space, n: int) -> Int[Array, "n choices"]:
     """
     counts = option_counts(space)
     return canonical(space, _index(jax.random.uniform(key, (n, len(counts))), counts))
+
+
+def sample_networks(key: PRNGKeyArray, space: Space, n: int) -> Int[Array, "n choices"]:
+    """Random architectures, uniform over distinct networks: each canonical row is equally probable.
+
+    A depth that wakes more choices is so much more probable as there are more networks of it. Probabilities are ratios
+    of exact counts, of any magnitude, to a resolution of 2^-64.
+    """
+    gene_key, parent_key = jax.random.split(key)
+    counts, ways = option_counts(space), networks_by_option(space)
+    drawn = _index(jax.random.uniform(gene_key, (n, len(counts))), counts)
+    uneven = [i for i, of_option in enumerate(ways) if len(set(of_option)) > 1]
+    words = jax.random.bits(parent_key, (len(uneven), 2, n), jnp.uint32)
+    for (high, low), i in zip(words, uneven, strict=True):
+        drawn = drawn.at[:, i].set(_weighted(high, low, ways[i]))
+    return canonical(space, drawn)
 
 
 def mutate(
@@ -75,3 +94,14 @@ def crossover(
 def _index(lot: Float[Array, "pop choices"], counts: Int[Any, " choices"]) -> Int[Array, "pop choices"]:
     """Turns uniforms in [0, 1) into indices below `counts` (compiles in half the time of `jax.random.randint`)."""
     return (lot * counts).astype(jnp.int32)
+
+
+def _weighted(high: Array, low: Array, weights: Sequence[int]) -> Int[Array, " n"]:
+    """Indices drawn in proportion to whole numbers of any size, from uniform 64-bit numbers in two words."""
+    *reached, total = accumulate(weights)
+    bounds = [(at << 64) // total for at in reached]  # the number lies below `bounds[i]` for one of the first i + 1
+    past = [
+        (high > np.uint32(bound >> 32)) | ((high == np.uint32(bound >> 32)) & (low >= np.uint32(bound & 0xFFFFFFFF)))
+        for bound in bounds
+    ]
+    return jnp.stack(past).sum(0, dtype=jnp.int32)

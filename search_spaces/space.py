@@ -5,8 +5,9 @@ An architecture is an int32 row `[choices]` of option indices: data, handed to f
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -22,7 +23,8 @@ class Choice:
 
     Attributes:
       name: unique in its space, e.g. `stage1.block2.kernel`.
-      options: the values; an architecture holds an index into them.
+      options: the values, all of one kind: numbers, text, truth values or, say, one frozen dataclass. An architecture
+        holds an index into them.
       requires: `(name, index)` of an earlier choice: this one has an effect only while that one has an effect and its
         index is at least `index`. None where it always has.
       static: the options change shapes (a resolution, a patch grid): each costs a compile (see `static.py`).
@@ -34,11 +36,50 @@ class Choice:
     static: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a choice needs a name of at least one letter, got {self.name!r}")
+        if not isinstance(self.options, tuple):
+            raise ValueError(
+                f"choice `{self.name}` needs a tuple of options, got {self.options!r}; write them as (a, b)"
+            )
+        for option in self.options:
+            self._check_option(option)
         if not self.options or len(set(self.options)) != len(self.options):
             raise ValueError(
                 f"choice `{self.name}` needs distinct options, got {self.options};"
                 f" did you mean {tuple(dict.fromkeys(self.options))}?"
             )
+
+    def _check_option(self, option: Any) -> None:
+        if option is None or (isinstance(option, Real) and not math.isfinite(option)):
+            raise ValueError(
+                f"choice `{self.name}` has the option {option}, which is no value; say `none`, False or 0 for leaving"
+                " something out"
+            )
+        try:
+            hash(option)
+        except TypeError:
+            fitting = "a tuple" if isinstance(option, list) else "something frozen"
+            raise ValueError(
+                f"options of choice `{self.name}` must be hashable, got {option!r}; make it {fitting}"
+            ) from None
+        if _kind(option) != _kind(self.options[0]):
+            raise ValueError(
+                f"options of choice `{self.name}` must be of one kind, got {self.options}: {option!r} is"
+                f" {_kind(option)}, {self.options[0]!r} is {_kind(self.options[0])}"
+            )
+
+
+def _kind(option: Hashable) -> str:
+    match option:
+        case bool() | np.bool_():
+            return "a truth value"
+        case Real():
+            return "a number"
+        case str():
+            return "text"
+        case _:
+            return f"of type {type(option).__name__}"
 
 
 @runtime_checkable
@@ -112,21 +153,25 @@ def canonical(space: Space, archs: Int[Any, "*pop choices"]) -> Int[Any, "*pop c
     return (archs * active(space, archs)).astype(np.int32)
 
 
-def size(space: Space) -> int:
-    """The exact number of distinct networks (canonical rows), of any magnitude.
+def networks_by_option(space: Space) -> tuple[tuple[int, ...], ...]:
+    """For each choice and each of its options, how many networks the choices that it wakes, directly or not, make.
 
-    Each choice's count is the sum over its options of the product of the counts of the choices that the option wakes.
+    Where a choice has an effect, its option occurs in distinct networks in these proportions. Exact, of any magnitude.
     """
-    children: dict[str, list[Choice]] = {choice.name: [] for choice in space.choices}
-    for choice in space.choices:
+    position = {choice.name: i for i, choice in enumerate(space.choices)}
+    ways = [[1] * len(choice.options) for choice in space.choices]
+    for i, choice in reversed(list(enumerate(space.choices))):  # by now, all that require it are counted
         if choice.requires is not None:
-            children[choice.requires[0]].append(choice)
+            name, index = choice.requires
+            above = ways[position[name]]
+            above[index:] = [n * sum(ways[i]) for n in above[index:]]
+    return tuple(map(tuple, ways))
 
-    def count(choice: Choice) -> int:
-        awake = [(child.requires[1], count(child)) for child in children[choice.name] if child.requires]
-        return sum(math.prod(n for index, n in awake if index <= option) for option in range(len(choice.options)))
 
-    return math.prod(count(choice) for choice in space.choices if choice.requires is None)
+def size(space: Space) -> int:
+    """The exact number of distinct networks (canonical rows), of any magnitude."""
+    ways = networks_by_option(space)
+    return math.prod(sum(n) for n, choice in zip(ways, space.choices, strict=True) if choice.requires is None)
 
 
 def smallest(space: Space) -> Int[np.ndarray, " choices"]:
@@ -143,20 +188,54 @@ def check_arch(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> Int[
     """Returns the architecture as an int32 row.
 
     Raises:
-      ValueError: when its length or one of its indices is not of this space.
+      ValueError: when its length or one of its indices is not of this space, or it holds anything but integers.
     """
-    row = np.asarray(arch)
+    row = _indices(arch)
     if row.shape != (len(space.choices),):
         raise ValueError(f"an architecture of this space has {len(space.choices)} genes, got shape {row.shape}")
-    if not np.issubdtype(row.dtype, np.integer):
-        raise ValueError(f"an architecture holds option indices (integers), got {row.dtype}")
-    for choice, index in zip(space.choices, row.tolist(), strict=True):
-        if not 0 <= index < len(choice.options):
-            raise ValueError(
-                f"`{choice.name}` has options {choice.options}, so its index must be 0 to {len(choice.options) - 1};"
-                f" got {index}"
-            )
+    _check_range(space, row[None], "")
     return row.astype(np.int32)
+
+
+def check_archs(
+    space: Space, archs: Int[Any, "pop choices"] | Sequence[Sequence[int]]
+) -> Int[np.ndarray, "pop choices"]:
+    """Returns the population as int32 rows.
+
+    Raises:
+      ValueError: when one of them is not of this space, saying which, or it holds anything but integers.
+    """
+    rows = _indices(archs)
+    if rows.ndim != 2 or rows.shape[1] != len(space.choices):
+        raise ValueError(
+            f"architectures of this space are rows of {len(space.choices)} genes, got shape {rows.shape};"
+            " put a single one into a list"
+        )
+    _check_range(space, rows, "in row {row}, ")
+    return rows.astype(np.int32)
+
+
+def _indices(archs: Any) -> np.ndarray:
+    try:
+        rows = np.asarray(archs)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("an architecture holds one option index a choice, got rows of unequal lengths") from None
+    if rows.size and not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(
+            f"an architecture holds option indices (integers), got {rows.dtype}: {rows.ravel()[:1].item()!r}"
+        )
+    return rows
+
+
+def _check_range(space: Space, rows: np.ndarray, where: str) -> None:
+    wrong = (rows < 0) | (rows >= option_counts(space))
+    if wrong.any():
+        row, gene = np.argwhere(wrong)[0].tolist()
+        choice = space.choices[gene]
+        raise ValueError(
+            f"{where.format(row=row)}`{choice.name}` has options {choice.options}, so its index must be 0 to"
+            f" {len(choice.options) - 1}; got {rows[row, gene]}"
+        )
 
 
 def options(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> dict[str, Any]:
