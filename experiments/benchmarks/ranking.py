@@ -28,18 +28,17 @@ from experiments.benchmarks.inherited import MODES, Inherited
 from experiments.environment import environment
 from nas.data.cifar10 import Cifar10
 from nas.data.dataset import Dataset
+from nas.tabular import open_truth, table_path
 from nas.training import Trainer, Training, train
 from nas.training.rules import Rule, Sandwich, SinglePath, StrictFairness
 from search_spaces.layers import total_macs, total_params
 from search_spaces.nas_bench_201 import NasBench201, is_connected
-from search_spaces.nas_bench_201_table import read_table
 
 RULES: Mapping[str, Rule] = {  # the one that ranks best first: the summary is its
     "strict_fairness": StrictFairness(),
     "single_path": SinglePath(),
     "sandwich": Sandwich(),
 }
-TRUTH = "cifar10_test_200ep"
 SUBSETS = {
     "all": "every architecture drawn",
     "connected": "those whose image reaches the classifier",
@@ -125,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rules", nargs="+", choices=RULES, help=f"default: all; reduced: {' '.join(REDUCED_RULES)}")
     parser.add_argument("--batch-norm", nargs="+", choices=MODES, default=list(MODES), help="statistics to judge with")
     parser.add_argument("--data", type=Path, default=data / "cifar10", help="folder of CIFAR-10")
-    parser.add_argument("--table", type=Path, default=data / "nas_bench_201" / "nb201_acc.npz", help="the truth")
+    parser.add_argument("--table", type=Path, default=table_path(), help="the truth")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     for field in dataclasses.fields(Setting):
         kind = field.type if callable(field.type) else str
@@ -160,9 +159,9 @@ def rank(setting: Setting, rules: Sequence[str], modes: Sequence[str], data: Pat
       OSError: when a file isn't there.
     """
     began = time.perf_counter()
-    known = read_table(table)
-    truth_rows = np.random.default_rng(0).choice(len(known.archs), setting.architectures, replace=False)
-    archs, truth = known.archs[truth_rows], known.columns[TRUTH][truth_rows].astype(np.float64)
+    known = open_truth("cifar10", table)
+    rows_drawn = np.random.default_rng(0).choice(len(known.test_error), setting.architectures, replace=False)
+    archs, truth = known.cells.table.archs[rows_drawn], 1 - known.test_error[rows_drawn]
     images = Cifar10(root=data, image_size=setting.image_size, limit=setting.images or None).load()
     space = NasBench201(
         image_size=setting.image_size, channels=setting.channels, cells=setting.cells, stages=setting.stages
