@@ -4,13 +4,10 @@ Tokens are `[batch, tokens, channels]`, what attention gives each pair of them `
 `(queries, keys, heads)` in ONNX's order. Tables of relative positions are stored once, and gathered for each axis.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
+from hardware.onnx_graph import OnnxGraph, Tensor, Writer
 from search_spaces.layers import (
-    Layer,
     LayerNorm,
     Mix,
     PatchEmbed,
@@ -19,7 +16,6 @@ from search_spaces.layers import (
     RelativeMix,
     RelativeScores,
     Scores,
-    Shape,
     Softmax,
     Take,
     relative_index,
@@ -29,56 +25,21 @@ GIVES_TOKENS = PatchEmbed | Positions | Take | LayerNorm | Mix | RelativeMix
 GIVES_PAIRS = Scores | Softmax | RelativeScores
 
 
-@dataclass(frozen=True, kw_only=True)
-class Writer:
-    """What adds to the model that is being written.
-
-    Attributes:
-      node: `node(op, inputs, **attributes)` adds a node and returns the name of its output.
-      constant: `constant(values, name)` adds an initializer and returns its name, made of the layer's path and `name`;
-        one without a name, which whole numbers that are there already share.
-      weight: `weight(name)` gives a weight of the layer that is being written.
-    """
-
-    node: Callable[..., str]
-    constant: Callable[..., str]
-    weight: Callable[[str], np.ndarray]
-
-    def reshape(self, x: str, *shape: int) -> str:
-        """`x` in another shape; 0 keeps an axis's size."""
-        return self.node("Reshape", [x, self.constant(np.array(shape))])
-
-    def transpose(self, x: str, *order: int) -> str:
-        """`x` with its axes in another order."""
-        return self.node("Transpose", [x], perm=list(order))
-
-    def slice(self, x: str, axis: int, start: int, end: int) -> str:
-        """A part of `x` along one axis."""
-        return self.node("Slice", [x, *(self.constant(np.array([at])) for at in (start, end, axis))])
-
-    def concatenate(self, parts: Sequence[str], axis: int) -> str:
-        """The parts in one tensor."""
-        return self.node("Concat", parts, axis=axis)
-
-    def sum(self, x: str, axis: int) -> str:
-        """The sum along one axis, which is gone then."""
-        return self.node("ReduceSum", [x, self.constant(np.array([axis]))], keepdims=0)
+def attention(graph: OnnxGraph, position: int, layer: GIVES_TOKENS | GIVES_PAIRS) -> Tensor:
+    """A layer that gives tokens, or what attention gives pairs of them."""
+    name = _name(graph, position, layer)
+    return Tensor(name=name, layout="tokens" if isinstance(layer, GIVES_TOKENS) else "image")
 
 
-def write(
-    writer: Writer,
-    layer: GIVES_TOKENS | GIVES_PAIRS,
-    image: Callable[[int], str],
-    tokens: Callable[[int], str],
-) -> str:
-    """Adds a layer and returns the name of its output: tokens, or what attention gives pairs of them.
+def _name(graph: OnnxGraph, position: int, layer: GIVES_TOKENS | GIVES_PAIRS) -> str:
+    writer = graph.writer(position)
 
-    Args:
-      writer: what adds nodes.
-      layer: the layer.
-      image: the output at a position as `[batch, channels, height, width]`.
-      tokens: the output at a position as `[batch, tokens, channels]`.
-    """
+    def image(source: int) -> str:
+        return graph.read(source, "image")
+
+    def tokens(source: int) -> str:
+        return graph.read(source, "tokens")
+
     first, second = layer.inputs[0], layer.inputs[-1]
     match layer:
         case PatchEmbed():
@@ -195,33 +156,6 @@ def _relative_mix(writer: Writer, layer: RelativeMix, mixed: str, attention: str
         of_class = writer.reshape(writer.transpose(of_class, 0, 2, 1, 3), 0, 1, channels)
         relative = writer.concatenate([of_class, relative], 1)
     return writer.node("Add", [mixed, relative])
-
-
-def shape_of(layer: Layer, shapes: Sequence[Shape]) -> Shape | None:
-    """The shape that follows from the inputs'; None where they don't fit together."""
-    one, other = shapes[0], shapes[-1]
-    match layer:
-        case PatchEmbed():
-            height, width, channels = one
-            whole = height % layer.patch == width % layer.patch == 0 and channels == layer.in_channels
-            return (height // layer.patch * (width // layer.patch), 1, layer.shape[-1]) if whole else None
-        case Positions():
-            return one[0] + layer.class_token, *one[1:]
-        case Take():
-            return (layer.shape[0], *one[1:]) if 0 <= layer.start <= one[0] - layer.shape[0] else None
-        case Scores():
-            fits = one[1] == other[1] == 1 and one[2] == other[2] and one[2] % layer.head_dim == 0
-            return (one[0], other[0], one[2] // layer.head_dim) if fits else None
-        case Mix():
-            fits = other == (one[1], 1, one[2] * layer.head_dim) and one[0] == one[1]
-            return other if fits else None
-        case Relative():
-            pair, tokens = (one, other) if isinstance(layer, RelativeScores) else (other, one)
-            count = layer.side**2 + layer.class_token
-            fits = pair[:2] == (count, count) and tokens == (count, 1, pair[2] * layer.head_dim)
-            return one if fits else None
-        case _:
-            return one
 
 
 def _by_place(writer: Writer, layer: Relative, table: np.ndarray, name: str) -> str:

@@ -2,7 +2,11 @@
 
 A runtime on a CPU works through the kernels one after another. Each costs a call, its arithmetic and its traffic, and
 each kind of kernel has a price of its own for them; so these are summed for each kind. Batch normalisation is folded
-into the layer before it and ReLU is fused with it, as runtimes do, so neither counts.
+into the layer before it and ReLU (or ReLU6) is fused with it, as runtimes do, so neither counts.
+
+Groups of channels and dilation change what a multiplication costs, so such convolutions have groups of their own. In
+onnxruntime, on one thread, six 3x3 convolutions of 64 channels at 32x32 ran at 50 GMAC/s when dense, 27 when dilated,
+51 in groups of 16 channels and 13 to 7 in groups of 8 to 2; depthwise ones as fast when dilated as when not.
 """
 
 from collections.abc import Sequence
@@ -15,13 +19,17 @@ from search_spaces.layers import (
     Activation,
     Add,
     AvgPool,
+    Channels,
+    Concat,
     Conv,
     Dense,
     Depthwise,
+    Flatten,
     GlobalPool,
     Input,
     Layer,
     LayerNorm,
+    MaxPool,
     Mix,
     Norm,
     PatchEmbed,
@@ -29,15 +37,20 @@ from search_spaces.layers import (
     Relative,
     Scale,
     Scores,
+    Shuffle,
     Softmax,
     Take,
+    Tokens,
     Zeros,
     macs,
     params,
+    taps,
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "conv": ("kernels", "macs", "activations", "weights"),
+    "dilated": ("kernels", "macs", "activations", "weights"),
+    "grouped": ("kernels", "macs", "activations", "weights"),
     "pointwise": ("kernels", "macs", "activations", "weights"),
     "depthwise3": ("kernels", "macs", "activations"),
     "depthwise5": ("kernels", "macs", "activations"),
@@ -47,6 +60,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "dense": ("kernels", "weights"),
     "pool": ("kernels", "activations"),
     "elementwise": ("kernels", "activations"),
+    "copy": ("kernels", "activations"),
     "other": ("kernels", "activations"),
 }
 """Which sums each kind of kernel has; those that follow from the others (a dense layer's MACs) are left out."""
@@ -90,23 +104,33 @@ def features(layers: Sequence[Layer]) -> Float[np.ndarray, " features"]:
 
 
 def kernel_group(layer: Layer) -> str | None:
-    """The kind of kernel that runs a layer; None where the layer is folded into another or is the image itself."""
+    """The kind of kernel that runs a layer; None where it is folded into another, moves nothing or is the image."""
     match layer:
-        case Input() | Norm() | Activation(kind="relu"):
+        case Input() | Norm() | Activation(kind="relu" | "relu6") | Flatten():
             return None
+        case Conv() if 1 < layer.groups == layer.in_channels:
+            return _depthwise(layer.kernel, layer.kernel_width or layer.kernel)
+        case Conv() if layer.groups > 1:
+            return "grouped"
         case Conv():
-            return "pointwise" if layer.kernel == 1 else "conv"
+            return "pointwise" if taps(layer) == 1 else "dilated" if layer.dilation > 1 else "conv"
         case Depthwise():
-            return f"depthwise{layer.kernel}" if layer.kernel in (3, 5, 7) else "depthwise_other"
+            return _depthwise(layer.kernel, layer.kernel)
         case Dense():
             return "dense" if layer.shape[:2] == (1, 1) else "pointwise"
         case PatchEmbed():
             return "conv"
         case Scores() | Mix() | Relative():
             return "matmul"
-        case GlobalPool() | AvgPool():
+        case GlobalPool() | AvgPool() | MaxPool():
             return "pool"
         case Activation() | Add() | Scale() | Zeros() | LayerNorm() | Softmax() | Positions() | Take():
             return "elementwise"
+        case Concat() | Channels() | Shuffle() | Tokens():
+            return "copy"
         case _:
             return "other"
+
+
+def _depthwise(height: int, width: int) -> str:
+    return f"depthwise{height}" if height == width in (3, 5, 7) else "depthwise_other"
