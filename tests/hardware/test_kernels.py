@@ -3,7 +3,7 @@
 import pytest
 
 from hardware.kernels import kernels
-from search_spaces.layers import Dense, Graph, Input, Layer, macs, total_macs
+from search_spaces.layers import Dense, Elementwise, Graph, Input, Layer, macs, total_macs
 
 
 def squeeze_excite():
@@ -44,6 +44,52 @@ def test_pooling_and_zeros_are_kernels_of_their_own():
     # one operation for each value read: 8*8*4, then 4*4*4
     assert (pool.kind, pool.operations, pool.output_values) == ("pool", 256, 64)
     assert (zeros.kind, zeros.operations) == ("elementwise", 64)
+
+
+def test_convolutions_by_their_groups_and_windows():
+    graph = Graph((8, 8, 4))
+    x = graph.conv(
+        0, 6, "stem", 10, 2, kernel_width=4, bias=True, padding=(4, 4, 1, 1)
+    )  # 4x4: (8+8-10)/2+1, (8+2-4)/2+1
+    x = graph.activation(graph.norm(graph.conv(x, 8, "grouped", 3, groups=2, bias=True), "norm", 1e-5), "relu6")
+    x = graph.conv(x, 8, "shuffled", groups=4)
+    x = graph.conv(x, 16, "each", 3, groups=8)  # two channels of each one
+    graph.depthwise(x, "wide", 3, dilation=2, bias=True)
+    stem, grouped, pointwise, each, depthwise = kernels(graph.layers)
+    assert [k.kind for k in kernels(graph.layers)] == ["conv", "conv", "pointwise", "depthwise", "depthwise"]
+    # 40 taps of 4 channels for each of 6; a bias of its own
+    assert (stem.weight_values, stem.bias_values, stem.macs) == (960, 6, 4 * 4 * 960)
+    # 9 taps of 3 channels for each of 8; the norm is folded into the bias that is there
+    assert (grouped.weight_values, grouped.bias_values, grouped.macs) == (216, 8, 4 * 4 * 216)
+    assert len(grouped.fused) == 2
+    assert (pointwise.weight_values, pointwise.bias_values, pointwise.macs) == (2 * 8, 0, 4 * 4 * 2 * 8)
+    assert (each.weight_values, each.macs) == (9 * 16, 4 * 4 * 9 * 16)
+    assert (depthwise.weight_values, depthwise.bias_values) == (9 * 16, 16)
+    grey = Graph((8, 8, 1))  # one channel is no group
+    grey.conv(0, 4, "a", 3)
+    assert kernels(grey.layers)[0].kind == "conv"
+
+
+def test_copies_are_kernels_and_views_are_none():
+    graph = Graph((4, 4, 6))
+    x = graph.shuffle(graph.concat([graph.channels(0, 2, 4), graph.max_pool(0, 3)]), 2)  # 4x4x10
+    tokens = graph.dense(graph.tokens(x), 3, "a", bias=False)
+    graph.dense(graph.flatten(tokens), 2, "b")
+    found = kernels(graph.layers)
+    assert [k.kind for k in found] == ["elementwise", "pool", "elementwise", "elementwise", "pointwise", "dense"]
+    channels, pool, concat, shuffle, mapped, dense = found
+    assert (channels.input_values, channels.output_values, pool.operations) == (96, 64, 96)
+    assert (concat.input_values, concat.output_values, concat.macs) == (64 + 96, 160, 0)
+    assert (shuffle.operations, shuffle.weight_values, shuffle.bias_values) == (160, 0, 0)
+    # what is seen as tokens is what was shuffled, and what is flattened is the map of the tokens
+    assert (mapped.reads, dense.reads) == ((shuffle.makes,), (mapped.makes,))
+    assert (mapped.weight_values, mapped.bias_values, mapped.macs) == (30, 0, 16 * 30)
+    assert (dense.weight_values, dense.bias_values) == (16 * 3 * 2, 2)
+
+
+def test_an_operation_without_a_name_costs_what_it_moves():
+    (found,) = kernels((Input(shape=(2, 2, 3)), Elementwise(inputs=(0,), shape=(2, 2, 3), operation="erf")))
+    assert (found.kind, found.operations, found.weight_values) == ("elementwise", 12, 0)
 
 
 def test_no_work_is_lost_in_fusing():

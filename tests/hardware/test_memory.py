@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from hardware.memory import flash_bytes, peak_bytes
-from search_spaces.layers import Activation, Add, Conv, Dense, Depthwise, Graph, Norm, Scale, total_params
+from search_spaces.layers import (
+    Activation,
+    Add,
+    Conv,
+    Dense,
+    Depthwise,
+    Flatten,
+    Graph,
+    Norm,
+    Scale,
+    Tokens,
+    Zeros,
+    total_params,
+)
 
 
 def test_a_chain_needs_its_largest_pair():
@@ -74,6 +87,61 @@ def test_zeros_on_their_own_work_in_place():
     assert peak_bytes(graph.layers, 1) == 128
 
 
+def test_a_concatenation_needs_what_it_joins_and_the_whole():
+    graph = Graph((4, 4, 2))  # 32 values
+    x = graph.conv(0, 4, "a")  # 64
+    y = graph.max_pool(x, 3)  # 64
+    graph.conv(graph.concat([x, y]), 1, "b")  # 128 values joined, then 16
+    # image + a = 96; a + pool = 128; a + pool + joined = 256; joined + b = 144
+    assert peak_bytes(graph.layers, 1) == 256
+
+
+def test_channels_taken_and_dealt_out_are_copied():
+    graph = Graph((2, 2, 8))  # 32 values
+    half = graph.channels(0, 0, 4)  # 16
+    graph.shuffle(graph.concat([half, graph.channels(0, 4, 4)]), 2)
+    # image + half + half = 64, of which the image goes; halves + joined = 64; joined + shuffled = 64
+    assert peak_bytes(graph.layers, 1) == 64
+
+
+def test_what_is_flattened_or_read_as_tokens_stays_where_it_is():
+    graph = Graph((4, 4, 2))  # 32 values
+    tokens = graph.tokens(graph.conv(0, 8, "a"))  # 128
+    mapped = graph.dense(tokens, 8, "b")  # 128
+    flat = graph.flatten(graph.sum(tokens, mapped))  # in the place of a
+    graph.dense(graph.activation(flat, "relu"), 4, "c")  # in the same place, then 4 more
+    # image + a = 160; a + b = 256; the sum takes the place of a; 128 + 4
+    assert peak_bytes(graph.layers, 1) == 256
+    assert flash_bytes(graph.layers, 1) == 2 * 8 + 8 * 8 + 128 * 4 + 4 * (8 + 4)
+
+
+def test_a_view_keeps_its_tensor_alive():
+    graph = Graph((2, 2, 4))  # 16 values
+    x = graph.conv(0, 8, "a")  # 32
+    flat = graph.flatten(x)
+    y = graph.activation(x, "relu")  # not in place: the flattened one is read later
+    y = graph.activation(graph.conv(y, 1, "b"), "relu")  # 4
+    graph.concat([graph.flatten(y), flat])  # 36
+    # image + a = 48; a + its relu = 64; a + relu + b = 68; a + b + joined = 72
+    assert peak_bytes(graph.layers, 1) == 72
+    output = Graph((2, 2, 4))
+    x = output.conv(0, 8, "a")
+    output.flatten(x)  # the network's answer: held to the end, though only a convolution reads it
+    output.conv(output.conv(x, 1, "b"), 8, "c")
+    # a + b + c = 32 + 4 + 32
+    assert peak_bytes(output.layers, 1) == 68
+
+
+def test_biases_without_norms_and_norms_without_biases():
+    graph = Graph((8, 8, 4))
+    x = graph.conv(0, 8, "a", 3, groups=2, bias=True)  # 9 * 2 * 8 weights, 8 biases
+    x = graph.norm(graph.depthwise(x, "b", 3, bias=True), "norm", 1e-5)  # 9 * 8 weights, 8 biases with the norm's
+    graph.dense(graph.global_pool(x), 10, "c", bias=False)  # 8 * 10
+    assert flash_bytes(graph.layers, 1) == 144 + 72 + 80 + 4 * (8 + 8)
+    # the norm's 2 * 8 numbers are folded away
+    assert flash_bytes(graph.layers, 4) == 4 * (total_params(graph.layers) - 16)
+
+
 def random_graph(rng):
     """A random network of every kind of layer, with branches."""
     graph = Graph((int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(1, 5))))
@@ -133,6 +201,46 @@ def simulate(layers):
         kept = {b for t, b in buffer.items() if not dead_after(t) and t not in made - {max(made)}}
         sizes = {b: size for b, size in sizes.items() if b in kept}
     return peak
+
+
+def held_bytes(layers):
+    """The most that is held when each tensor is counted, step by step, from who still needs it."""
+    shapes = [math.prod(layer.shape) for layer in layers]
+    home = list(range(len(layers)))  # which tensor holds a layer's output
+    fused = {}
+    for i, layer in enumerate(layers):
+        readers = [j for j, other in enumerate(layers) if i in other.inputs]
+        inside = isinstance(layer, Conv | Depthwise | Dense) or i in fused
+        wanted = Activation if isinstance(layer, Norm) else Norm | Activation
+        if (
+            inside
+            and not isinstance(layer, Activation)
+            and len(readers) == 1
+            and isinstance(layers[readers[0]], wanted)
+        ):
+            fused[readers[0]] = i
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Flatten | Tokens) or i in fused:
+            home[i] = home[layer.inputs[0]]
+    steps = [i for i, layer in enumerate(layers) if i not in fused and not isinstance(layer, Flatten | Tokens)]
+    outputs = [i for i in range(len(layers)) if all(i not in layer.inputs for layer in layers)]
+    until = {home[i]: len(layers) for i in outputs}
+    for i in steps:
+        until |= {home[s]: max(i, until.get(home[s], 0)) for s in layers[i].inputs}
+    most = 0
+    for i in steps:
+        alive = {t for t in {home[j] for j in steps if j < i} if until[t] >= i}
+        if isinstance(layers[i], Norm | Activation | Add | Scale | Zeros):
+            dying = [home[s] for s in layers[i].inputs if until[home[s]] == i and layers[s].shape == layers[i].shape]
+            alive -= set(dying[:1])
+        most = max(most, sum(shapes[t] for t in alive) + shapes[i])
+    return most
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_peak_of_joins_and_views_agrees_with_counting_who_needs_what(seed, random_network):
+    layers = random_network(np.random.default_rng(seed))
+    assert peak_bytes(layers, 1) == held_bytes(layers)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -12,7 +12,7 @@ import yaml
 
 from hardware.kernels import kernels
 from hardware.model import Device, modelled_energy_mj, modelled_latency_ms
-from search_spaces.layers import Conv, Graph, Input, total_macs
+from search_spaces.layers import Graph, same_padding, total_macs
 
 TARGETS = Path(__file__).parents[2] / "experiments" / "configs" / "target"
 
@@ -53,11 +53,6 @@ class Net(Graph):
         y = self.conv_norm(self.conv_norm(x, channels, 3, stride), channels, 3, act=None)
         x = x if self.shape(x) == self.shape(y) else self.conv_norm(x, channels, 1, stride, act=None)
         return self.activation(self.sum(y, x), "relu")
-
-    def halved(self, x):
-        """Max pooling is no layer of ours: the next stage starts from an input of half the size, the pool is free."""
-        height, width, channels = self.shape(x)
-        return self.add(Input(shape=(-(-height // 2), -(-width // 2), channels)))
 
     def classified(self, x, classes=1000):
         self.dense(self.global_pool(x), classes, self.path())
@@ -132,8 +127,8 @@ def vgg16():
     for channels, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(repeats):
             x = net.conv_norm(x, channels, 3)
-        x = net.halved(x)
-    x = net.add(Input(shape=(1, 1, 7 * 7 * 512)))
+        x = net.max_pool(x, 2, 2)
+    x = net.flatten(x)
     for channels in (4096, 4096, 1000):
         x = net.dense(x, channels, net.path())
     return tuple(net.layers)
@@ -141,7 +136,7 @@ def vgg16():
 
 def resnet50():
     net = Net((224, 224, 3))
-    x = net.halved(net.conv_norm(0, 64, 7, 2))
+    x = net.max_pool(net.conv_norm(0, 64, 7, 2), 3, 2)
     for channels, repeats, first in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
         for i in range(repeats):
             stride = 1 if i else first
@@ -154,7 +149,7 @@ def resnet50():
 
 def resnet18():
     net = Net((224, 224, 3))
-    x = net.halved(net.conv_norm(0, 64, 7, 2))
+    x = net.max_pool(net.conv_norm(0, 64, 7, 2), 3, 2)
     for channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
         x = net.residual(net.residual(x, channels, stride), channels, 1)
     return net.classified(x)
@@ -170,12 +165,10 @@ def resnet8():
 
 
 def ds_cnn():
-    """MLPerf Tiny, keyword spotting.
-
-    Its first convolution has 10x4 taps on one channel; ours are square, so it has 2x2 on ten: the same 40 MACs a value.
-    """
-    net = Net((25, 5, 10))
-    x = net.add(Conv(inputs=(0,), shape=(25, 5, 64), path="stem", in_channels=10, kernel=2))
+    """MLPerf Tiny, keyword spotting."""
+    net = Net((49, 10, 1))
+    padding = same_padding((49, 10, 1), (10, 4), 2)
+    x = net.conv(0, 64, "stem", 10, 2, kernel_width=4, bias=True, padding=padding)
     x = net.activation(net.norm(x, "stem_norm", 1e-3), "relu")
     for _ in range(4):
         x = net.conv_norm(net.depthwise_norm(x, 3, 1), 64)

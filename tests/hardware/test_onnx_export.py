@@ -221,7 +221,7 @@ def test_what_cannot_be_exported_is_named():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Conv(inputs=(0,), shape=(4, 4, 2), path="a", in_channels=3, kernel=4), "must be odd"),
+        (Conv(inputs=(0,), shape=(4, 4, 2), path="a", in_channels=3, kernel=4), "has shape"),
         (Conv(inputs=(0,), shape=(3, 3, 2), path="a", in_channels=3, kernel=3), "has shape"),
         (Dense(inputs=(0,), shape=(1, 1, 2), path="a", in_channels=3), "reads a vector"),
     ],

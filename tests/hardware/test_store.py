@@ -111,6 +111,25 @@ def test_the_networks_key_is_its_layers_without_their_names():
     assert network_key(layers()) == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_an_attribute_that_came_later_counts_only_where_it_says_something():
+    def key(**more):
+        graph = Graph((8, 8, 4))
+        graph.dense(graph.avg_pool(graph.depthwise(graph.conv(0, 4, "a", 3, **more), "b", 3), 3), 2, "c")
+        return network_key(graph.layers)
+
+    # as the first stores have it: no groups, dilation, bias or padding
+    text = (
+        '[{"inputs":[],"layer":"Input","shape":[8,8,4]},'
+        '{"in_channels":4,"inputs":[0],"kernel":3,"layer":"Conv","shape":[8,8,4],"stride":1},'
+        '{"inputs":[1],"kernel":3,"layer":"Depthwise","shape":[8,8,4],"stride":1},'
+        '{"inputs":[2],"kernel":3,"layer":"AvgPool","shape":[8,8,4],"stride":1},'
+        '{"in_channels":4,"inputs":[3],"layer":"Dense","shape":[8,8,2]}]'
+    )
+    assert key() == hashlib.sha256(text.encode()).hexdigest()
+    others = [{"groups": 2}, {"dilation": 2}, {"bias": True}, {"padding": (2, 0, 1, 1)}, {"kernel_width": 5}]
+    assert len({key(), *(key(**more) for more in others)}) == 6
+
+
 def test_another_protocol_is_another_key():
     keys = {protocol_key(p.to_dict()) for p in (Protocol(), Protocol(), Protocol(rounds=21), Protocol(seed=1))}
     assert len(keys) == 3

@@ -61,6 +61,50 @@ def test_kernel_sizes_have_their_own_columns():
     assert kernel_group(Conv(shape=(4, 4, 8), in_channels=3, kernel=1)) == "pointwise"
 
 
+def test_groups_and_dilation_have_their_own_columns():
+    g = Graph((4, 4, 6))
+    x = g.conv(0, 8, "grouped", 3, groups=2, bias=True)
+    x = g.conv(x, 8, "dilated", 3, dilation=2)
+    x = g.conv(x, 8, "pointwise", groups=4)
+    x = g.conv(x, 8, "each", 5, groups=8)
+    g.depthwise(x, "depthwise", 3, dilation=2)
+    assert named(g.layers) == {
+        "constant": 1,
+        "grouped_kernels": 2,
+        "grouped_macs": 16 * (9 * 3 * 8 + 2 * 8),
+        "grouped_activations": 16 * (6 + 8 + 8 + 8),
+        "grouped_weights": 9 * 3 * 8 + 8 + 2 * 8,
+        "dilated_kernels": 1,
+        "dilated_macs": 16 * 9 * 8 * 8,
+        "dilated_activations": 16 * 16,
+        "dilated_weights": 9 * 8 * 8,
+        "depthwise5_kernels": 1,
+        "depthwise5_macs": 16 * 25 * 8,
+        "depthwise5_activations": 16 * 16,
+        "depthwise3_kernels": 1,
+        "depthwise3_macs": 16 * 9 * 8,
+        "depthwise3_activations": 16 * 16,
+    }
+    assert kernel_group(Conv(shape=(4, 4, 8), in_channels=1, kernel=3)) == "conv"  # one channel is no group
+    assert kernel_group(Conv(shape=(4, 4, 8), in_channels=3, kernel=1, kernel_width=7)) == "conv"
+    assert kernel_group(Conv(shape=(4, 4, 8), in_channels=8, groups=8, kernel=3, kernel_width=1)) == "depthwise_other"
+
+
+def test_copies_have_their_own_column_and_what_moves_nothing_is_free():
+    g = Graph((4, 4, 6))
+    x = g.concat([g.activation(g.channels(0, 2, 4), "relu6"), g.max_pool(0, 3)])  # 4 x 4 x 10
+    g.dense(g.flatten(g.tokens(g.shuffle(x, 2))), 3, "a", bias=False)
+    assert named(g.layers) == {
+        "constant": 1,
+        "copy_kernels": 4,
+        "copy_activations": 16 * ((6 + 4) + (4 + 6 + 10) + 2 * 10 + 2 * 10),
+        "pool_kernels": 1,
+        "pool_activations": 16 * 12,
+        "dense_kernels": 1,
+        "dense_weights": 160 * 3,
+    }
+
+
 def test_norm_and_relu_are_free():
     g = Graph((4, 4, 2))
     bare = g.conv(0, 2, "a")
