@@ -11,9 +11,12 @@ from jaxtyping import Array, Float
 from search_spaces.axes import Axis
 from search_spaces.elastic import Dense
 from search_spaces.initialise import Draw
+from search_spaces.named import named
 from search_spaces.relative_position import RelativePosition
 
 Tokens = Float[Array, "batch tokens channels"]
+Heads = Float[Array, "batch tokens heads head_dim"]
+Scores = Float[Array, "batch heads queries keys"]
 
 
 class Attention(nnx.Module):
@@ -51,13 +54,34 @@ class Attention(nnx.Module):
         """Attends; softmax is computed in float32 at least, whatever the activations are computed in."""
         split = (*x.shape[:2], -1, self.head_dim)
         query, key, value = (layer(x).reshape(split) for layer in (self.query, self.key, self.value))
-        query = query * self.head_dim**-0.5
-        precise = jnp.promote_types(x.dtype, np.float32)
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=precise)
+        scores = dot_products(query, key)
         if self.to_keys is not None:
-            scores = scores + self.to_keys.scores(query)
-        attention = jax.nn.softmax(scores, -1).astype(x.dtype)
-        mixed = jnp.einsum("bhqk,bkhd->bqhd", attention, value)
+            scores = self.to_keys.scores(scores, query)
+        attention = softmax(scores).astype(x.dtype)
+        mixed = mix(attention, value)
         if self.to_values is not None:
-            mixed = mixed + self.to_values.mix(attention)
+            mixed = self.to_values.mix(mixed, attention)
         return self.project(heads.gate(mixed.reshape(*x.shape[:2], -1)))
+
+
+def _dot_products(query: Heads, key: Heads) -> Scores:
+    precise = jnp.promote_types(query.dtype, np.float32)
+    return jnp.einsum("bqhd,bkhd->bhqk", query * query.shape[-1] ** -0.5, key, preferred_element_type=precise)
+
+
+def _softmax(scores: Scores) -> Scores:
+    return jax.nn.softmax(scores, -1)
+
+
+def _mix(attention: Scores, value: Heads) -> Heads:
+    return jnp.einsum("bhqk,bkhd->bqhd", attention, value)
+
+
+dot_products = named("Scores", _dot_products)
+"""Dot products of queries with keys, over the root of `head_dim`, in float32 at least: the layer `Scores`."""
+
+softmax = named("Softmax", _softmax)
+"""Attention of each query to all keys, from scores: the layer `Softmax`."""
+
+mix = named("Mix", _mix)
+"""Values weighted by attention, head by head: the layer `Mix`."""

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from search_spaces.depthwise_pairs import Pairs, worthwhile
 from search_spaces.depthwise_taps import Taps
+from search_spaces.named import named
 
 Images = Float[Array, "batch height width channels"]
 Weight = Float[Array, "kernel kernel 1 channels"]
@@ -43,6 +44,10 @@ def depthwise(x: Images, weight: Weight, stride: int) -> Convolved:
         # Inside `shard_map` images differ between devices while weights are shared. Weights that are told to differ
         # too, before the custom gradient, have JAX itself add up their gradients over the devices.
         x, weight = x + jnp.zeros_like(weight, shape=()), weight + jnp.zeros_like(x, shape=())
+    return named("Depthwise", _convolve, stride=stride)(x, weight)
+
+
+def _convolve(x: Array, weight: Array, *, stride: int) -> Array:
     return _depthwise(x, weight, stride)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -16,10 +15,11 @@ from jaxtyping import Array, Float, Int
 
 from search_spaces.attention import Attention, Tokens
 from search_spaces.axes import EVERYTHING, Axis
-from search_spaces.elastic import Dense
+from search_spaces.elastic import NONLINEARITIES, Dense
 from search_spaces.initialise import Draw
 from search_spaces.layer_norm import LayerNorm
 from search_spaces.layers import Graph
+from search_spaces.named import named
 from search_spaces.reading import Cut, Reading
 from search_spaces.static import RESOLUTION
 
@@ -44,10 +44,15 @@ class Positions(nnx.Module):
 
     def __call__(self, patches: Float[Array, "batch patches channels"]) -> Tokens:
         """The class token and the patches, each plus its position's vector."""
-        if self.token is not None:
-            token = jnp.broadcast_to(self.token[...], (patches.shape[0], 1, patches.shape[-1]))
-            patches = jnp.concatenate([token, patches], 1)
-        return patches + self.weight[...]
+        token = () if self.token is None else (self.token[...],)
+        return named("Positions", _positioned, class_token=bool(token))(patches, self.weight[...], *token)
+
+
+def _positioned(patches: Array, weight: Array, *token: Array, class_token: bool) -> Array:
+    if class_token:
+        first = jnp.broadcast_to(token[0], (patches.shape[0], 1, patches.shape[-1]))
+        patches = jnp.concatenate([first, patches], 1)
+    return patches + weight
 
 
 class Embedding(nnx.Module):
@@ -106,11 +111,18 @@ class _Patches(nnx.Module):
 
     def __call__(self, images: Float[Array, "batch height width image_channels"]) -> Tokens:
         """A convolution whose stride is its kernel, as one matrix product."""
-        batch, height, width, channels = images.shape
-        patch = self.weight.shape[0]
-        squares = images.reshape(batch, height // patch, patch, width // patch, patch, channels)
-        squares = squares.swapaxes(2, 3).reshape(batch, -1, patch * patch * channels)
-        return squares @ self.weight[...].reshape(patch * patch * channels, -1) + self.bias[...]
+        return _embed_patches(images, self.weight[...], self.bias[...])
+
+
+def _embedded(images: Array, weight: Array, bias: Array) -> Array:
+    batch, height, width, channels = images.shape
+    patch = weight.shape[0]
+    squares = images.reshape(batch, height // patch, patch, width // patch, patch, channels)
+    squares = squares.swapaxes(2, 3).reshape(batch, -1, patch * patch * channels)
+    return squares @ weight.reshape(patch * patch * channels, -1) + bias
+
+
+_embed_patches = named("PatchEmbed", _embedded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +238,7 @@ class EncoderLayer(nnx.Module):
         plan, layer = self.plan, self.cut(read)
         dim, heads, hidden = plan.read_dim(read), plan.read_heads(read), plan.read_hidden(read)
         x = x + dim.gate(layer.attention(layer.attention_norm(x, dim), heads))
-        h = hidden.gate(jax.nn.gelu(layer.expand(layer.mlp_norm(x, dim)), approximate=False))
+        h = hidden.gate(NONLINEARITIES["gelu"](layer.expand(layer.mlp_norm(x, dim))))
         return x + dim.gate(layer.project(h)), {}
 
 

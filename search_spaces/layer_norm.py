@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from search_spaces.axes import Axis
+from search_spaces.axes import EVERYTHING, Axis, MaskedAxis
+from search_spaces.named import named
 
 
 class LayerNorm(nnx.Module):
@@ -37,9 +38,16 @@ class LayerNorm(nnx.Module):
 
         Statistics are taken in float32 at least, whatever the activations are computed in.
         """
-        precise = x.astype(jnp.promote_types(x.dtype, np.float32))
-        count = channels.count(precise)
-        centred = precise - channels.total(precise) / count
-        variance = channels.total(jnp.square(centred)) / count
-        y = (centred * jax.lax.rsqrt(variance + self.epsilon)).astype(x.dtype)
-        return channels.gate(y * self.scale[...] + self.bias[...])
+        weight = (channels.weight,) if isinstance(channels, MaskedAxis) else ()
+        return named("LayerNorm", _normalise, epsilon=self.epsilon)(x, self.scale[...], self.bias[...], *weight)
+
+
+def _normalise(x: Array, scale: Array, bias: Array, *weight: Array, epsilon: float) -> Array:
+    """Over all channels, or, under a mask, by the channels' weights."""
+    channels = MaskedAxis(*weight) if weight else EVERYTHING
+    precise = x.astype(jnp.promote_types(x.dtype, np.float32))
+    count = channels.count(precise)
+    centred = precise - channels.total(precise) / count
+    variance = channels.total(jnp.square(centred)) / count
+    y = (centred * jax.lax.rsqrt(variance + epsilon)).astype(x.dtype)
+    return channels.gate(y * scale + bias)

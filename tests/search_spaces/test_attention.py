@@ -111,11 +111,14 @@ def test_relative_positions_are_those_of_all_pairs(side, reach, class_token):
     vectors = pair_vectors(own, tokens)
     query = rng.normal(size=(2, tokens, HEADS, HEAD_DIM))
     expected = np.einsum("bqhd,qkd->bhqk", query, vectors)
-    np.testing.assert_allclose(jax.jit(own.scores)(query), expected, rtol=1e-11, atol=1e-11)
+    given = rng.normal(size=expected.shape)
+    expected = given + expected / HEAD_DIM**0.5
+    np.testing.assert_allclose(jax.jit(own.scores)(given, query), expected, rtol=1e-11, atol=1e-11)
     weights = rng.uniform(size=(2, HEADS, tokens, tokens))
     weights /= weights.sum(-1, keepdims=True)
     expected = np.einsum("bhqk,qkd->bqhd", weights, vectors)
-    np.testing.assert_allclose(jax.jit(own.mix)(weights), expected, rtol=1e-11, atol=1e-11)
+    given = rng.normal(size=expected.shape)
+    np.testing.assert_allclose(jax.jit(own.mix)(given, weights), given + expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("heads", [1, HEADS])
