@@ -123,6 +123,51 @@ class FirstChannels:
         return x.shape[-1]
 
 
+@dataclass(frozen=True)
+class Joined:
+    """Axes one behind the other: of channels that were joined.
+
+    Attributes:
+      parts: an axis and how many channels it has at the most, each.
+    """
+
+    parts: tuple[tuple[Axis, int], ...]
+
+    def _split(self, array: Any, axis: int) -> list[Any]:
+        ends = np.cumsum([size for _, size in self.parts])
+        at: list[slice] = [slice(None)] * array.ndim
+        pieces = []
+        for start, end in zip([0, *ends], ends, strict=False):
+            at[axis] = slice(int(start), int(end))
+            pieces.append(array[tuple(at)])
+        return pieces
+
+    def cut(self, weights: Weights, axis: int) -> Weights:
+        """What each part needs of its stretch of the parameters, joined."""
+        stretches = zip(self.parts, self._split(weights, axis), strict=True)
+        pieces = [part.cut(stretch, axis) for (part, _), stretch in stretches]
+        return (np if isinstance(weights, np.ndarray) else jnp).concatenate(pieces, axis)
+
+    def gate(self, x: Array) -> Array:
+        """Each part's channels as it gates them; what is compact already, or has no part to gate, stays as it is."""
+        if not any(isinstance(part, MaskedAxis) for part, _ in self.parts):
+            return x
+        pieces = [part.gate(piece) for (part, _), piece in zip(self.parts, self._split(x, x.ndim - 1), strict=True)]
+        return jnp.concatenate(pieces, -1)
+
+    def total(self, x: Array) -> Array:
+        """The sum over the last axis of what is on."""
+        return self.gate(x).sum(-1, keepdims=True)
+
+    def count(self, x: Array) -> Array | int:
+        """How many channels are on."""
+        if not any(isinstance(part, MaskedAxis) for part, _ in self.parts):
+            return x.shape[-1]
+        pieces = self._split(x, x.ndim - 1)
+        counts = [part.count(piece) for (part, _), piece in zip(self.parts, pieces, strict=True)]
+        return sum(counts[1:], counts[0])
+
+
 def centre(weights: Weights, kernel: int) -> Weights:
     """The centre `kernel` x `kernel` taps of a larger kernel."""
     start = (weights.shape[0] - kernel) // 2

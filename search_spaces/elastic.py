@@ -7,7 +7,8 @@ Images are NHWC, convolution weights `[kernel, kernel, in, out]`. `init` takes i
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +19,34 @@ from jaxtyping import Array, Float
 from search_spaces.axes import EVERYTHING, Axis, Taps
 from search_spaces.depthwise import depthwise
 from search_spaces.initialise import Draw
-from search_spaces.layers import Nonlinearity
+from search_spaces.layers import Nonlinearity, Padding, same_padding
+from search_spaces.named import named
 
 Stats = dict[str, Any]  # {"mean": [channels], "var": [channels]}
 Images = Float[Array, "batch height width channels"]
 Convolved = Float[Array, "batch out_height out_width out_channels"]
 
-NONLINEARITIES: dict[Nonlinearity, Callable[[Array], Array]] = {
+_FUNCTIONS: dict[Nonlinearity, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
     "hard_swish": jax.nn.hard_swish,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "swish": jax.nn.silu,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
 }
+
+
+def _activate(x: Array, *, kind: Nonlinearity) -> Array:
+    return _FUNCTIONS[kind](x)
+
+
+NONLINEARITIES: dict[Nonlinearity, Callable[[Array], Array]] = {
+    kind: named("Activation", _activate, kind=kind) for kind in _FUNCTIONS
+}
+
+GATES = ("hard_sigmoid", "sigmoid")  # nonlinearities that don't leave 0 at 0
 
 EPSILON = 1e-3  # of batch norm, as in MobileNetV3 (arXiv:1905.02244)
 
@@ -39,37 +58,87 @@ def make_divisible(value: int | float, divisor: int = 8) -> int:
 
 
 class Conv(nnx.Module):
-    """A dense convolution without bias, padded by `kernel // 2` on each side."""
+    """A convolution of all channels, or in groups of them.
 
-    def __init__(self, weight: Any, stride: int = 1):
+    Padded by `dilation * (kernel // 2)` on each side, unless `padding` says the rows above and below and the columns
+    left and right, or is `same` (TensorFlow's, by the image's size). Symmetric padding is what exporters and runtimes
+    have; at stride 2 it and "SAME" differ.
+    """
+
+    def __init__(
+        self,
+        weight: Any,
+        stride: int = 1,
+        *,
+        bias: Any = None,
+        groups: int = 1,
+        dilation: int = 1,
+        padding: Padding | Literal["same"] | None = None,
+    ):
         self.weight = nnx.Param(weight)
-        self.stride = stride
+        self.bias = None if bias is None else nnx.Param(bias)
+        self.stride, self.groups, self.dilation = stride, groups, dilation
+        self.padding: Padding | Literal["same"] | None = padding
 
     @classmethod
-    def init(cls, draw: Draw, in_channels: int, channels: int, kernel: int = 1, stride: int = 1) -> "Conv":
-        """He initialisation over the fan-out, as the MobileNets use."""
-        deviation = math.sqrt(2 / (kernel**2 * channels))
-        return cls(draw(kernel, kernel, in_channels, channels) * deviation, stride)
+    def init(
+        cls,
+        draw: Draw,
+        in_channels: int,
+        channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        kernel_width: int | None = None,
+        bias: bool = False,
+        groups: int = 1,
+        **more: Any,
+    ) -> "Conv":
+        """He initialisation over the fan-out, as the MobileNets use; biases of zero."""
+        deviation = math.sqrt(2 * groups / (kernel * (kernel_width or kernel) * channels))
+        weight = draw(kernel, kernel_width or kernel, in_channels // groups, channels) * deviation
+        return cls(weight, stride, bias=jnp.zeros(channels) if bias else None, groups=groups, **more)
 
     def cut(self, ins: Axis, outs: Axis, taps: Taps = EVERYTHING, stride: int | None = None) -> "Conv":
-        """The same layer between fewer channels, with a smaller kernel or at another stride (a static choice)."""
-        weight = taps.cut(outs.cut(ins.cut(self.weight[...], 2), 3))
-        return Conv(weight, self.stride if stride is None else stride)
+        """The same layer between fewer channels, with a smaller kernel or at another stride (a static choice).
+
+        One in groups keeps its input channels: which of them a group reads would change with their number.
+        """
+        weight = outs.cut(self.weight[...], 3)
+        return Conv(
+            taps.cut(ins.cut(weight, 2) if self.groups == 1 else weight),
+            self.stride if stride is None else stride,
+            bias=None if self.bias is None else outs.cut(self.bias[...], 0),
+            groups=self.groups,
+            dilation=self.dilation,
+            padding=self.padding,
+        )
+
+    def pads(self, height: int, width: int) -> Padding:
+        """Rows above and below and columns left and right of an image of this size."""
+        size_rows, size_columns = self.weight.shape[:2]
+        if self.padding == "same":
+            return same_padding((height, width, 1), (size_rows, size_columns), self.stride)
+        rows, columns = (self.dilation * (side // 2) for side in (size_rows, size_columns))
+        return self.padding or (rows, rows, columns, columns)
 
     def __call__(self, x: Images) -> Convolved:
         """Convolves."""
         weight = self.weight[...]
-        if weight.shape[:2] == (1, 1) and self.stride == 1:
-            return x @ weight[0, 0]  # faster than a convolution on CPUs
-        # Symmetric padding, not "SAME": exporters and runtimes pad so, and at stride 2 the two differ.
-        pad = weight.shape[0] // 2
-        return jax.lax.conv_general_dilated(
-            x,
-            weight,
-            (self.stride, self.stride),
-            ((pad, pad), (pad, pad)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        above, below, left, right = self.pads(*x.shape[1:3])
+        if weight.shape[:2] == (1, 1) and self.stride == self.groups == 1 and not (above or left):
+            y = x @ weight[0, 0]  # faster than a convolution on CPUs
+        else:
+            y = jax.lax.conv_general_dilated(
+                x,
+                weight,
+                (self.stride, self.stride),
+                ((above, below), (left, right)),
+                rhs_dilation=(self.dilation, self.dilation),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=self.groups,
+            )
+        return y if self.bias is None else y + self.bias[...]
 
 
 class Depthwise(nnx.Module):
@@ -80,18 +149,30 @@ class Depthwise(nnx.Module):
     NAS, arXiv:1904.02877).
     """
 
-    def __init__(self, weight: Any, stride: int = 1, transforms: Sequence[Any] = ()):
+    def __init__(
+        self, weight: Any, stride: int = 1, transforms: Sequence[Any] = (), *, bias: Any = None, dilation: int = 1
+    ):
         self.weight = nnx.Param(weight)
+        self.bias = None if bias is None else nnx.Param(bias)
         self.transforms = nnx.List([nnx.Param(matrix) for matrix in transforms])
-        self.stride = stride
+        self.stride, self.dilation = stride, dilation
 
     @classmethod
     def init(
-        cls, draw: Draw, channels: int, kernel: int, stride: int = 1, transformed: Sequence[int] = ()
+        cls,
+        draw: Draw,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        transformed: Sequence[int] = (),
+        *,
+        bias: bool = False,
+        dilation: int = 1,
     ) -> "Depthwise":
         """He initialisation over the taps; matrices start as the identity, for the kernels in `transformed`."""
         transforms = [jnp.eye(size * size) for size in sorted(transformed, reverse=True)]
-        return cls(draw(kernel, kernel, 1, channels) * (math.sqrt(2) / kernel), stride, transforms)
+        weight = draw(kernel, kernel, 1, channels) * (math.sqrt(2) / kernel)
+        return cls(weight, stride, transforms, bias=jnp.zeros(channels) if bias else None, dilation=dilation)
 
     def cut(self, channels: Axis, taps: Taps, stride: int | None = None) -> "Depthwise":
         """The same layer over fewer channels, with a smaller kernel or at another stride (a static choice).
@@ -100,32 +181,59 @@ class Depthwise(nnx.Module):
         """
         weight = channels.cut(self.weight[...], 3)
         transforms = tuple(matrix[...] for matrix in self.transforms)
-        return Depthwise(taps.cut(weight, transforms), self.stride if stride is None else stride)
+        return Depthwise(
+            taps.cut(weight, transforms),
+            self.stride if stride is None else stride,
+            bias=None if self.bias is None else channels.cut(self.bias[...], 0),
+            dilation=self.dilation,
+        )
 
     def __call__(self, x: Images) -> Convolved:
         """Convolves each channel by itself."""
-        return depthwise(x, self.weight[...], self.stride)
+        weight = self.weight[...]
+        if self.dilation == 1:
+            y = depthwise(x, weight, self.stride)
+        else:
+            pads = [(self.dilation * (size // 2),) * 2 for size in weight.shape[:2]]
+            y = jax.lax.conv_general_dilated(
+                x,
+                weight,
+                (self.stride, self.stride),
+                pads,
+                rhs_dilation=(self.dilation, self.dilation),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=x.shape[-1],
+            )
+        return y if self.bias is None else y + self.bias[...]
 
 
 class Dense(nnx.Module):
-    """A linear map of vectors, or of each token's, with bias."""
+    """A linear map of vectors, or of each token's, with bias or without."""
 
-    def __init__(self, weight: Any, bias: Any):
+    def __init__(self, weight: Any, bias: Any = None):
         self.weight = nnx.Param(weight)
-        self.bias = nnx.Param(bias)
+        self.bias = None if bias is None else nnx.Param(bias)
 
     @classmethod
-    def init(cls, draw: Draw, in_channels: int, channels: int) -> "Dense":
+    def init(cls, draw: Draw, in_channels: int, channels: int, bias: bool = True) -> "Dense":
         """LeCun initialisation, zero bias."""
-        return cls(draw(in_channels, channels) / math.sqrt(in_channels), jnp.zeros(channels))
+        return cls(draw(in_channels, channels) / math.sqrt(in_channels), jnp.zeros(channels) if bias else None)
 
     def cut(self, ins: Axis, outs: Axis) -> "Dense":
         """The same layer between fewer channels."""
-        return Dense(outs.cut(ins.cut(self.weight[...], 0), 1), outs.cut(self.bias[...], 0))
+        bias = None if self.bias is None else outs.cut(self.bias[...], 0)
+        return Dense(outs.cut(ins.cut(self.weight[...], 0), 1), bias)
 
     def __call__(self, x: Float[Array, "*batch ins"]) -> Float[Array, "*batch outs"]:
         """Multiplies and adds the bias."""
-        return x @ self.weight[...] + self.bias[...]
+        y = x @ self.weight[...]
+        return y if self.bias is None else y + self.bias[...]
+
+
+def _normalise(x: Images, scale: Array, bias: Array, mean: Array, var: Array, *, epsilon: float) -> Images:
+    factor = jax.lax.rsqrt(var + epsilon) * scale
+    shift = bias - mean * factor
+    return x * factor.astype(x.dtype) + shift.astype(x.dtype)
 
 
 class Norm(nnx.Module):
@@ -157,9 +265,8 @@ class Norm(nnx.Module):
         if stats is None:
             precise = x.astype(jnp.promote_types(x.dtype, np.float32))
             stats = {"mean": precise.mean((0, 1, 2)), "var": precise.var((0, 1, 2))}
-        factor = jax.lax.rsqrt(stats["var"] + self.epsilon) * self.scale[...]
-        shift = self.bias[...] - stats["mean"] * factor
-        return x * factor.astype(x.dtype) + shift.astype(x.dtype), stats
+        normalise = named("Norm", _normalise, epsilon=self.epsilon)
+        return normalise(x, self.scale[...], self.bias[...], stats["mean"], stats["var"]), stats
 
     @staticmethod
     def cut_stats(stats: Stats, channels: Axis) -> Stats:
@@ -185,5 +292,5 @@ class SqueezeExcite(nnx.Module):
 
     def __call__(self, x: Images, squeezed: Axis) -> Images:
         """`squeezed` gates the bottleneck, whose bias would otherwise leak from channels that are off."""
-        bottleneck = squeezed.gate(jax.nn.relu(self.reduce(x.mean((1, 2)))))
-        return x * jax.nn.hard_sigmoid(self.expand(bottleneck))[:, None, None, :]
+        bottleneck = squeezed.gate(NONLINEARITIES["relu"](self.reduce(x.mean((1, 2)))))
+        return x * NONLINEARITIES["hard_sigmoid"](self.expand(bottleneck))[:, None, None, :]

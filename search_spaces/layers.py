@@ -8,7 +8,7 @@ a vector is `(1, 1, channels)`, tokens are `(tokens, 1, channels)` and what atte
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Shape = tuple[int, int, int]
 Padding = tuple[int, int, int, int]  # rows above and below, columns left and right
@@ -325,15 +325,27 @@ def taps(layer: Conv) -> int:
     return layer.kernel * (layer.kernel_width or layer.kernel)
 
 
+Windowed = TypeVar("Windowed", bound=Conv | AvgPool | MaxPool)
+
+
 def padding_of(layer: Conv | Depthwise | AvgPool | MaxPool) -> Padding:
     """The padding of a layer, where it is its own or follows from its window."""
     if isinstance(layer, AvgPool | MaxPool):
-        return (window_padding(layer.kernel),) * 4 if layer.padding is None else layer.padding
+        side = window_padding(layer.kernel)
+        return (side, side, side, side) if layer.padding is None else layer.padding
     if isinstance(layer, Conv) and layer.padding is not None:
         return layer.padding
     rows = layer.dilation * (layer.kernel // 2)
     columns = layer.dilation * (layer.kernel_width // 2) if isinstance(layer, Conv) and layer.kernel_width else rows
     return rows, rows, columns, columns
+
+
+def plain(layer: Windowed) -> Windowed:
+    """The layer in the one way it is written: a padding, or a width of the window, that goes without saying is None."""
+    if isinstance(layer, Conv) and layer.kernel_width == layer.kernel:
+        layer = replace(layer, kernel_width=None)
+    default = replace(layer, padding=None)
+    return default if padding_of(default) == padding_of(layer) else layer
 
 
 def windows(side: int, kernel: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
@@ -413,7 +425,7 @@ class Graph:
         )
         size = (kernel, layer.kernel_width or kernel)
         height, width = self._windowed(x, size, stride, padding_of(layer), layer.dilation)
-        return self.add(replace(layer, shape=(height, width, channels)))
+        return self.add(replace(plain(layer), shape=(height, width, channels)))
 
     def depthwise(self, x: int, path: str, kernel: int, stride: int = 1, dilation: int = 1, bias: bool = False) -> int:
         """A depthwise convolution."""
@@ -459,7 +471,7 @@ class Graph:
     def _pool(self, layer: AvgPool | MaxPool) -> int:
         size = (layer.kernel, layer.kernel)
         height, width = self._windowed(layer.inputs[0], size, layer.stride, padding_of(layer))
-        return self.add(replace(layer, shape=(height, width, layer.shape[-1])))
+        return self.add(replace(plain(layer), shape=(height, width, layer.shape[-1])))
 
     def concat(self, xs: Sequence[int]) -> int:
         """The channels of all of `xs`."""

@@ -4,20 +4,22 @@ After MobileNetV3 (arXiv:1905.02244) and Once-for-All (arXiv:1908.09791). Differ
 of its own, the kernels of a block share their centre without transform matrices, and the sizes suit small images.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from jaxtyping import Int, PRNGKeyArray
 
+from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.elastic import NONLINEARITIES
-from search_spaces.ends import Head, Stem, head_layers, stem_layers
-from search_spaces.initialise import Draw, drawn
-from search_spaces.inverted_bottleneck import BottleneckPlan, InvertedBottleneck
-from search_spaces.layers import Graph, Layer, Nonlinearity
-from search_spaces.network import Network, Slot
+from search_spaces.inverted_bottleneck import InvertedBottleneck
+from search_spaces.layers import Layer, Nonlinearity
+from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
+from search_spaces.stretches import Head, Stem
+from search_spaces.widths import Width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,30 +107,6 @@ class Mobile:
                 raise ValueError(f"`{name}` must be odd, got {values}; did you mean {better}?")
         check_choices(self.choices)
 
-    @cached_property
-    def _places(self) -> tuple["_Place", ...]:
-        """Every block that may be there, in order."""
-        places: list[_Place] = []
-        ins: tuple[int, ...] = (self.stem_channels,)
-        width_before: str | None = None
-        for i, stage in enumerate(self.stages, 1):
-            for j in range(max(stage.depths)):
-                first = j == 0
-                plan = BottleneckPlan(
-                    ins=ins if first else stage.widths,
-                    outs=stage.widths,
-                    kernels=self.kernels,
-                    expansions=self.expansions,
-                    stride=stage.stride if first else 1,
-                    residual=not first,
-                    squeeze_excite=stage.squeeze_excite,
-                    activation=stage.activation,
-                )
-                at_least = next(index for index, depth in enumerate(stage.depths) if depth > j)
-                places.append(_Place(plan, i, j + 1, width_before if first else f"stage{i}.width", at_least))
-            ins, width_before = stage.widths, f"stage{i}.width"
-        return tuple(places)
-
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Per stage its width and depth, then per block its kernel, its expansion and whether it gates its channels."""
@@ -136,75 +114,46 @@ class Mobile:
 
     @cached_property
     def _choices(self) -> tuple[Choice, ...]:
-        choices: list[Choice] = []
-        for place in self._places:
-            stage, plan = self.stages[place.stage - 1], place.plan
-            if place.block == 1:
-                choices.append(Choice(name=f"stage{place.stage}.width", options=stage.widths))
-                choices.append(Choice(name=f"stage{place.stage}.depth", options=stage.depths))
-            requires = (f"stage{place.stage}.depth", place.at_least) if place.at_least else None
-            choices.append(Choice(name=f"{place.name}.kernel", options=plan.kernels, requires=requires))
-            choices.append(Choice(name=f"{place.name}.expansion", options=plan.expansions, requires=requires))
-            if len(plan.squeeze_excite) > 1:
-                name = f"{place.name}.squeeze_excite"
-                choices.append(Choice(name=name, options=plan.squeeze_excite, requires=requires))
-        return tuple(choices)
+        return tuple(self._each_choice())
+
+    def _each_choice(self) -> Iterator[Choice]:
+        for i, stage in enumerate(self.stages, 1):
+            yield Choice(name=f"stage{i}.width", options=stage.widths)
+            yield Choice(name=f"stage{i}.depth", options=stage.depths)
+            for j in range(1, max(stage.depths) + 1):
+                requires, block = present(f"stage{i}.depth", stage.depths, j), f"stage{i}.block{j}"
+                yield Choice(name=f"{block}.kernel", options=self.kernels, requires=requires)
+                yield Choice(name=f"{block}.expansion", options=self.expansions, requires=requires)
+                if len(stage.squeeze_excite) > 1:
+                    yield Choice(name=f"{block}.squeeze_excite", options=stage.squeeze_excite, requires=requires)
+
+    @cached_property
+    def _places(self) -> tuple[Place, ...]:
+        return tuple(self._each_place())
+
+    def _each_place(self) -> Iterator[Place]:
+        yield Place(recipe=Stem(outs=self.stem_channels, stride=self.stem_stride, activation="hard_swish"))
+        for i, stage in enumerate(self.stages, 1):
+            for j in range(1, max(stage.depths) + 1):
+                recipe = InvertedBottleneck(
+                    outs=Width(stage.widths, ("outs",)),
+                    kernels=self.kernels,
+                    expansions=self.expansions,
+                    stride=stage.stride if j == 1 else 1,
+                    residual=j > 1,
+                    squeeze_excite=stage.squeeze_excite,
+                    activation=stage.activation,
+                )
+                own = ("kernel", "expansion", *(("squeeze_excite",) if len(stage.squeeze_excite) > 1 else ()))
+                choices = (("outs", f"stage{i}.width"), *((name, f"stage{i}.block{j}.{name}") for name in own))
+                yield Place(recipe=recipe, choices=choices, when=present(f"stage{i}.depth", stage.depths, j))
+        yield Place(recipe=Head(width=self.head_channels, classes=self.classes, activation="hard_swish"))
 
     def supernet(self, key: PRNGKeyArray) -> Network:
         """A new supernet: parameters for the largest of every option. Wrap in `jax.jit`: eager creation is slow."""
-        return drawn(key, self._network)
-
-    def _network(self, draw: Draw) -> Network:
-        last = len(self._places) + 1
-        width = f"stage{len(self.stages)}.width"
-        slots = [
-            Slot(inputs=(0,)),
-            *(place.slot(i) for i, place in enumerate(self._places, 1)),
-            Slot(inputs=(last,), choices=(("ins", width),)),
-        ]
-        blocks = [
-            Stem.init(draw, self.image_channels, self.stem_channels, self.stem_stride, "hard_swish"),
-            *(InvertedBottleneck.init(draw, place.plan) for place in self._places),
-            Head.init(draw, self.stages[-1].widths, self.head_channels, self.classes, "hard_swish"),
-        ]
-        return Network(slots, blocks)
+        return supernet(key, self._places, self.image_channels)
 
     def layers(self, arch: Int[Any, " choices"]) -> tuple[Layer, ...]:
         """The graph of one architecture; paths are those of the extracted network."""
-        read = Cut.of(self.choices, check_arch(self, arch))
-        graph = Graph((self.image_size, self.image_size, self.image_channels))
-        x = stem_layers(graph, self.stem_channels, self.stem_stride, "hard_swish", "blocks.0")
-        position = 1
-        for place in self._places:
-            slot = place.slot(position)
-            if slot.is_there(read):
-                x = place.plan.layers(graph, x, read.bound(slot.choices), f"blocks.{position}")
-                position += 1
-        head_layers(graph, x, self.head_channels, self.classes, "hard_swish", f"blocks.{position}")
-        return tuple(graph.layers)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A block of the space: its plan, and where it stands."""
-
-    plan: BottleneckPlan
-    stage: int
-    block: int
-    width_before: str | None
-    at_least: int
-
-    @property
-    def name(self) -> str:
-        return f"stage{self.stage}.block{self.block}"
-
-    def slot(self, before: int) -> Slot:
-        """Behind position `before`."""
-        choices = [("outs", f"stage{self.stage}.width")]
-        choices += [(own, f"{self.name}.{own}") for own in ("kernel", "expansion")]
-        if self.width_before is not None:
-            choices.append(("ins", self.width_before))
-        if len(self.plan.squeeze_excite) > 1:
-            choices.append(("squeeze_excite", f"{self.name}.squeeze_excite"))
-        when = (f"stage{self.stage}.depth", self.at_least) if self.at_least else None
-        return Slot(inputs=(before,), choices=tuple(choices), when=when)
+        image = (self.image_size, self.image_size, self.image_channels)
+        return layers(self._places, image, Cut.of(self.choices, check_arch(self, arch)))

@@ -15,7 +15,7 @@ PREFIX = "edgenas "
 
 
 @lru_cache(maxsize=1024)
-def named(kind: str, run: Callable[..., Any], **attributes: Any) -> Callable[..., Any]:
+def named(kind: str, run: Callable[..., Any], /, **attributes: Any) -> Callable[..., Any]:
     """`run`, jitted under a name that says what layer it is.
 
     Args:
@@ -27,7 +27,7 @@ def named(kind: str, run: Callable[..., Any], **attributes: Any) -> Callable[...
     def call(*operands: Any) -> Any:
         return run(*operands, **attributes)
 
-    call.__name__ = call.__qualname__ = PREFIX + json.dumps({"kind": kind, **attributes})
+    call.__name__ = call.__qualname__ = PREFIX + json.dumps([kind, attributes])
     return jax.jit(call)
 
 
@@ -35,5 +35,5 @@ def named_kind(name: str) -> tuple[str, dict[str, Any]] | None:
     """The kind and attributes that the name of a jitted function says; None where it is somebody else's."""
     if not name.startswith(PREFIX):
         return None
-    found = json.loads(name.removeprefix(PREFIX))
-    return found.pop("kind"), {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
+    kind, attributes = json.loads(name.removeprefix(PREFIX))
+    return kind, {key: tuple(value) if isinstance(value, list) else value for key, value in attributes.items()}

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray
 
-from search_spaces.elastic import NONLINEARITIES, Conv, Dense, Norm, make_divisible
-from search_spaces.ends import Stem, stem_layers
-from search_spaces.initialise import Draw, drawn
-from search_spaces.inverted_bottleneck import BottleneckPlan, InvertedBottleneck
-from search_spaces.layers import Graph, Layer, Nonlinearity
-from search_spaces.network import Network, Slot
-from search_spaces.reading import Cut, Reading
+from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.elastic import NONLINEARITIES, make_divisible
+from search_spaces.inverted_bottleneck import InvertedBottleneck
+from search_spaces.layers import Layer, Nonlinearity
+from search_spaces.network import Network
+from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
+from search_spaces.stretches import Head, Stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,49 +119,6 @@ class OfaMobileNet:
         return make_divisible(width * self.width_mult)
 
     @property
-    def ends(self) -> tuple[int, int, int]:
-        """Channels of the head: expanded, mixed, and the classes."""
-        return self.channels(self.head_channels), self.channels(self.mix_channels), self.classes
-
-    @cached_property
-    def places(self) -> tuple["Place", ...]:
-        """Every block that may be there, in order; the first has no choices."""
-        stem, first = self.channels(self.stem_channels), self.channels(self.first_channels)
-        alone = BottleneckPlan(
-            ins=(stem,),
-            outs=(first,),
-            kernels=(3,),
-            expansions=(1,),
-            stride=1,
-            residual=stem == first,
-            squeeze_excite=(False,),
-            activation="relu",
-            expands=False,
-            epsilon=self.epsilon,
-        )
-        places, ins = [Place(plan=alone, stage=0, block=1, at_least=0)], first
-        for i, stage in enumerate(self.stages, 1):
-            outs = self.channels(stage.width)
-            for j in range(max(self.depths)):
-                stride = stage.stride if j == 0 else 1
-                plan = BottleneckPlan(
-                    ins=(ins,),
-                    outs=(outs,),
-                    kernels=self.kernels,
-                    expansions=self.expansions,
-                    stride=stride,
-                    residual=stride == 1 and ins == outs,
-                    squeeze_excite=(stage.squeeze_excite,),
-                    activation=stage.activation,
-                    transformed=True,
-                    epsilon=self.epsilon,
-                )
-                at_least = next(index for index, depth in enumerate(self.depths) if depth > j)
-                places.append(Place(plan=plan, stage=i, block=j + 1, at_least=at_least))
-                ins = outs
-        return tuple(places)
-
-    @property
     def choices(self) -> tuple[Choice, ...]:
         """The resolution, then per stage its depth and per block its kernel and expansion."""
         return self._choices
@@ -174,109 +130,54 @@ class OfaMobileNet:
     def _each_choice(self) -> Iterator[Choice]:
         if self.resolutions:
             yield Choice(name=RESOLUTION, options=self.resolutions, static=True)
-        for place in self.places[1:]:
-            if place.block == 1:
-                yield Choice(name=place.depth, options=self.depths)
-            requires = (place.depth, place.at_least) if place.at_least else None
-            yield Choice(name=f"{place.name}.kernel", options=self.kernels, requires=requires)
-            yield Choice(name=f"{place.name}.expansion", options=self.expansions, requires=requires)
+        for i in range(1, len(self.stages) + 1):
+            yield Choice(name=f"stage{i}.depth", options=self.depths)
+            for j in range(1, max(self.depths) + 1):
+                requires, block = present(f"stage{i}.depth", self.depths, j), f"stage{i}.block{j}"
+                yield Choice(name=f"{block}.kernel", options=self.kernels, requires=requires)
+                yield Choice(name=f"{block}.expansion", options=self.expansions, requires=requires)
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The stem, a block without choices, every block that may be there, and the head."""
+        return tuple(self._each_place())
+
+    def _each_place(self) -> Iterator[Place]:
+        stem = self.channels(self.stem_channels)
+        yield Place(recipe=Stem(outs=stem, stride=2, activation="hard_swish", epsilon=self.epsilon))
+        first = self.channels(self.first_channels)
+        yield Place(recipe=InvertedBottleneck(outs=first, expansions=(1,), expands=False, epsilon=self.epsilon))
+        for i, stage in enumerate(self.stages, 1):
+            for j in range(1, max(self.depths) + 1):
+                recipe = InvertedBottleneck(
+                    outs=self.channels(stage.width),
+                    kernels=self.kernels,
+                    expansions=self.expansions,
+                    stride=stage.stride if j == 1 else 1,
+                    squeeze_excite=(stage.squeeze_excite,),
+                    activation=stage.activation,
+                    transformed=True,
+                    epsilon=self.epsilon,
+                )
+                choices = tuple((own, f"stage{i}.block{j}.{own}") for own in ("kernel", "expansion"))
+                yield Place(recipe=recipe, choices=choices, when=present(f"stage{i}.depth", self.depths, j))
+        yield Place(
+            recipe=Head(
+                width=self.channels(self.head_channels),
+                classes=self.classes,
+                activation="hard_swish",
+                mix=self.channels(self.mix_channels),
+                mix_bias=False,
+                epsilon=self.epsilon,
+            )
+        )
 
     def supernet(self, key: PRNGKeyArray) -> Network:
         """A new supernet: parameters for the largest of every option. Wrap in `jax.jit`: eager creation is slow."""
-        return drawn(key, self._network)
-
-    def _network(self, draw: Draw) -> Network:
-        stem = self.channels(self.stem_channels)
-        blocks = [
-            Stem.init(draw, self.image_channels, stem, 2, "hard_swish", self.epsilon),
-            *(InvertedBottleneck.init(draw, place.plan) for place in self.places),
-            MixingHead.init(draw, self.places[-1].plan.outs[0], *self.ends, self.epsilon),
-        ]
-        slots = [
-            Slot(inputs=(0,)),
-            *(place.slot(i) for i, place in enumerate(self.places, 1)),
-            Slot(inputs=(len(self.places) + 1,)),
-        ]
-        return Network(slots, blocks)
+        return supernet(key, self.places, self.image_channels)
 
     def layers(self, arch: Int[Any, " choices"]) -> tuple[Layer, ...]:
         """The graph of one architecture; paths are those of the extracted network."""
         read = Cut.of(self.choices, check_arch(self, arch))
         side = self.resolutions[read.fixed(RESOLUTION)] if self.resolutions else self.image_size
-        graph = Graph((side, side, self.image_channels))
-        x = stem_layers(graph, self.channels(self.stem_channels), 2, "hard_swish", "blocks.0", self.epsilon)
-        position = 1
-        for place in self.places:
-            slot = place.slot(position)
-            if slot.is_there(read):
-                x = place.plan.layers(graph, x, read.bound(slot.choices), f"blocks.{position}")
-                position += 1
-        path, (head, mix, classes) = f"blocks.{position}", self.ends
-        x = graph.norm(graph.conv(x, head, f"{path}.expand"), f"{path}.norm", self.epsilon)
-        x = graph.global_pool(graph.activation(x, "hard_swish"))
-        x = graph.activation(graph.conv(x, mix, f"{path}.mix"), "hard_swish")
-        graph.dense(x, classes, f"{path}.classifier")
-        return tuple(graph.layers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A block of the space: its plan, and where it stands.
-
-    Attributes:
-      stage: from 1; 0 for the block before the stages.
-      block: its number in the stage, from 1.
-      at_least: the index of the stage's depth from which it is there.
-    """
-
-    plan: BottleneckPlan
-    stage: int
-    block: int
-    at_least: int
-
-    @property
-    def name(self) -> str:
-        """As its choices begin."""
-        return f"stage{self.stage}.block{self.block}"
-
-    @property
-    def depth(self) -> str:
-        """The choice of its stage's depth."""
-        return f"stage{self.stage}.depth"
-
-    def slot(self, before: int) -> Slot:
-        """Behind position `before`."""
-        if self.stage == 0:
-            return Slot(inputs=(before,))
-        choices = tuple((own, f"{self.name}.{own}") for own in ("kernel", "expansion"))
-        return Slot(inputs=(before,), choices=choices, when=(self.depth, self.at_least) if self.at_least else None)
-
-
-class MixingHead(nnx.Module):
-    """A last expansion, the mean over positions, a convolution that mixes the means, and a classifier. No choices."""
-
-    def __init__(self, expand: Conv, norm: Norm, mix: Conv, classifier: Dense):
-        self.expand, self.norm, self.mix, self.classifier = expand, norm, mix, classifier
-
-    @classmethod
-    def init(cls, draw: Draw, ins: int, head: int, mix: int, classes: int, epsilon: float) -> "MixingHead":
-        """From `ins` channels to `head`, of their means to `mix`, and to the classes."""
-        expand = Conv.init(draw, ins, head)
-        return cls(expand, Norm.init(head, epsilon), Conv.init(draw, head, mix), Dense.init(draw, mix, classes))
-
-    def cut(self, read: Reading) -> "MixingHead":
-        """Itself."""
-        return self
-
-    def cut_stats(self, read: Reading, stats: dict[str, Any]) -> dict[str, Any]:
-        """All of them."""
-        return stats
-
-    def __call__(
-        self, read: Reading, stats: dict[str, Any] | None, x: Float[Array, "..."]
-    ) -> tuple[Float[Array, "batch classes"], dict[str, Any]]:
-        """Logits."""
-        nonlinear = NONLINEARITIES["hard_swish"]
-        x, used = self.norm(self.expand(x), (stats or {}).get("norm"))
-        x = nonlinear(self.mix(nonlinear(x).mean((1, 2), keepdims=True)))
-        return self.classifier(x[:, 0, 0]), {"norm": used}
+        return layers(self.places, (side, side, self.image_channels), read)

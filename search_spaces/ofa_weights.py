@@ -24,7 +24,7 @@ from search_spaces.space import largest
 # Our layers in theirs. An elastic layer of `ofa` wraps one of PyTorch's; the first block has none.
 STEM = {"conv": "first_conv.conv", "norm": "first_conv.bn"}
 HEAD = {
-    "expand": "final_expand_layer.conv",
+    "conv": "final_expand_layer.conv",
     "norm": "final_expand_layer.bn",
     "mix": "feature_mix_layer.conv",
     "classifier": "classifier.linear",
@@ -142,7 +142,7 @@ def _entry(space: OfaMobileNet, path: Any) -> str:
     layer, _, numbers = inner.rpartition(".")
     if position == -1:
         theirs = STEM[layer]
-    elif position == len(space.places):
+    elif position == len(space.places) - 2:  # the stem stands before the blocks, the head behind them
         theirs = HEAD[layer]
     else:
         theirs = f"blocks.{position}.conv.{(ELASTIC_BLOCK if position else FIRST_BLOCK)[layer]}"
@@ -150,8 +150,9 @@ def _entry(space: OfaMobileNet, path: Any) -> str:
 
 
 def _their_shape(name: str, ours: tuple[int, ...]) -> tuple[int, ...]:
-    """PyTorch has the outputs first and the kernel last; a squeeze-excite's layers are 1x1 convolutions there."""
-    return (*ours[::-1], 1, 1) if ".se." in name and len(ours) == 2 else ours[::-1]
+    """PyTorch has the outputs first and the kernel last; some dense layers of means are 1x1 convolutions there."""
+    is_conv = (".se." in name or name.startswith("feature_mix")) and len(ours) == 2
+    return (*ours[::-1], 1, 1) if is_conv else ours[::-1]
 
 
 def _ours(name: str, theirs: Any, shape: tuple[int, ...]) -> jax.Array:

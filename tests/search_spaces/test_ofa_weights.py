@@ -138,7 +138,7 @@ def test_every_number_lands_where_it_is_used(state):
     expected = np.stack([(matrix @ channel[1:6, 1:6].ravel()).reshape(5, 5) for channel in kernel], -1)
     np.testing.assert_allclose(block.depthwise.weight[:, :, 0], expected, atol=1e-6)
     reduce = state["blocks.2.conv.depth_conv.se.fc.reduce.weight"]
-    np.testing.assert_array_equal(block.squeeze_excite.reduce.weight[...], reduce[:16, :64, 0, 0].T)
+    np.testing.assert_array_equal(getattr(block, "squeeze_excite.reduce").weight[...], reduce[:16, :64, 0, 0].T)
     # a square classifier is turned like any other
     np.testing.assert_array_equal(supernet.blocks[-1].classifier.weight[...], state["classifier.linear.weight"].T)
     kept = supernet.cut_stats(read, stats)[3]
