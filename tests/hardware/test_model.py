@@ -102,8 +102,7 @@ def proxyless_mobile():
 
 
 def efficientnet_b0():
-    """With hard-swish where the paper has swish."""
-    net, act = Net((224, 224, 3)), "hard_swish"
+    net, act = Net((224, 224, 3)), "swish"
     x = net.conv_norm(0, 32, 3, 2, act)
     rows = (
         (1, 16, 1, 1, 3),
