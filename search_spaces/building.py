@@ -109,7 +109,7 @@ class Running(Builder):
 
     def __init__(self, block: "Block", read: Reading, stats: dict[str, Any] | None):
         self.block, self.given = block, stats or {}
-        self.read: Reading = block.settled if isinstance(read, Whole) else read
+        self.read: Reading = (block.settled or Cut(())) if isinstance(read, Whole) else read
         self.is_cut = isinstance(read, Whole)
         self.used: dict[str, Any] = {}
 

@@ -10,14 +10,15 @@ from search_spaces.layers import Padding, window_padding
 from search_spaces.named import named
 
 Images = Float[Array, "batch height width channels"]
+Smaller = Float[Array, "batch out_height out_width channels"]
 
 
-def max_pool(kernel: int, stride: int, padding: Padding | None = None) -> Callable[[Images], Images]:
+def max_pool(kernel: int, stride: int, padding: Padding | None = None) -> Callable[[Images], Smaller]:
     """The largest value in windows, as the layer `MaxPool` defines it."""
     return named("MaxPool", _max_pool, kernel=kernel, stride=stride, padding=padding)
 
 
-def _max_pool(x: Images, *, kernel: int, stride: int, padding: Padding | None) -> Images:
+def _max_pool(x: Images, *, kernel: int, stride: int, padding: Padding | None) -> Smaller:
     side = window_padding(kernel)
     above, below, left, right = padding or (side, side, side, side)
     lowest = np.array(-np.inf, x.dtype)
