@@ -5,7 +5,7 @@ An architecture is an int32 row `[choices]` of option indices: data, handed to f
 
 import difflib
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
@@ -70,7 +70,7 @@ class Choice:
             )
 
 
-def _kind(option: Hashable) -> str:
+def _kind(option: Any) -> str:
     match option:
         case bool() | np.bool_():
             return "a truth value"
