@@ -46,7 +46,7 @@ def trace(network: Extracted, image_shape: Shape) -> tuple[Layer, ...]:
     program = flatten(jax.make_jaxpr(run)(*parts, images))
     writer = Writer(layers=[Input(shape=image_shape)], reads=program.reads)
     image = View(layer=0, dims=plain_dims(image_shape, images.shape), shape=images.shape)
-    (logits,) = write(writer, program, [*named_parameters(parts), image])
+    (logits,) = write(writer, program, [*named_parameters(parts, "blocks."), image])
     if program.steps:
         writer.read(logits, program.steps[-1])
     return tuple(writer.layers)
@@ -58,13 +58,17 @@ def image_dtype(parameters: Any) -> Any:
     return dtypes[0] if dtypes else jnp.float32
 
 
-def named_parameters(parts: Any) -> list[Value]:
-    """The parameters of `(network, statistics)` by their dotted names, as `extract.weights` says them."""
+def named_parameters(parts: Any, of_stats: str) -> list[Value]:
+    """The parameters of `(network, statistics)` by their dotted names, as `extract.weights` says them.
+
+    Args:
+      parts: their shapes.
+      of_stats: what names of statistics begin with.
+    """
     found: list[Value] = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         own = jax.tree_util.keystr(path[1:], simple=True, separator=".").removesuffix(".value")
-        is_statistic = getattr(path[0], "idx", 0) == 1
-        found.append(Param.of(f"blocks.{own}" if is_statistic else own, leaf.shape))
+        found.append(Param.of((of_stats if path[0].idx else "") + own, leaf.shape))
     return found
 
 

@@ -47,7 +47,9 @@ class Found(NamedTuple):
 def _patterns() -> tuple[tuple[Nonlinearity, Program], ...]:
     """Longest first, so that no pattern hides one that it begins."""
     like = jax.ShapeDtypeStruct((2,), jnp.float32)
-    programs = [(kind, flatten(jax.make_jaxpr(function)(like))) for kind, function in _FUNCTIONS]
+    programs: list[tuple[Nonlinearity, Program]] = [
+        (kind, flatten(jax.make_jaxpr(function)(like))) for kind, function in _FUNCTIONS
+    ]
     return tuple(sorted(programs, key=lambda pair: -len(pair[1].steps)))
 
 

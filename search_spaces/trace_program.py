@@ -43,7 +43,7 @@ class Known:
 
     @cached_property
     def number(self) -> float | None:
-        """The number that all entries are, the shortest of its precision, as its author wrote it; None where they differ.
+        """The number that all entries are, in the shortest form that its precision has; None where they differ.
 
         `float(np.float32(0.001))` is 0.0010000000474974513.
         """

@@ -72,7 +72,7 @@ def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
 
 
 def plain_shape(array: tuple[int, ...]) -> Shape | None:
-    """The layer's shape that `[1, height, width, channels]`, `[1, tokens, channels]` or `[1, channels]` says, if any."""
+    """The layer's shape that `[1, height, width, channels]`, `[1, tokens, channels]` or `[1, channels]` has."""
     core = _without_batch(array)
     if not 1 <= len(core) <= 3:
         return None
