@@ -65,12 +65,12 @@ class Making(Planning):
         self, x: Tensor, name: str, channels: Channels, *, init: Callable[[Draw, int, int], Any], **how: Any
     ) -> Tensor:
         """Makes its parameters."""
-        self._keep(name, init(self.draw, x.width.largest, channels.largest))
+        self._keep(self.prefix + name, init(self.draw, x.width.largest, channels.largest))
         return Tensor(None, channels)
 
     def norm(self, x: Tensor, name: str, epsilon: float = EPSILON) -> Tensor:
         """Makes its parameters."""
-        self._keep(name, Norm.init(x.width.largest, epsilon))
+        self._keep(self.prefix + name, Norm.init(x.width.largest, epsilon))
         return x
 
 
@@ -86,11 +86,13 @@ class Cutting(Planning):
         self, x: Tensor, name: str, channels: Channels, *, cut: Callable[[Any, Reading], Any], **how: Any
     ) -> Tensor:
         """Cuts its parameters."""
+        name = self.prefix + name
         self.modules[name] = cut(getattr(self.block, name), self.read)
         return Tensor(None, channels)
 
     def norm(self, x: Tensor, name: str, epsilon: float = EPSILON) -> Tensor:
         """Cuts its parameters."""
+        name = self.prefix + name
         self.modules[name] = getattr(self.block, name).cut(x.width.read(self.read))
         self.norms[name] = x.width
         return x
@@ -125,7 +127,7 @@ class Running(Builder):
         **how: Any,
     ) -> Tensor:
         """Runs it on its input, channels that are off made 0."""
-        module = getattr(self.block, name)
+        module = getattr(self.block, self.prefix + name)
         module = module if self.is_cut else cut(module, self.read)
         # Weights of channels that are off are not 0: under a mask nothing but a depthwise layer keeps them so.
         kept = clean and channels is x.width
@@ -133,6 +135,7 @@ class Running(Builder):
 
     def norm(self, x: Tensor, name: str, epsilon: float = EPSILON) -> Tensor:
         """Normalises, and keeps the statistics."""
+        name = self.prefix + name
         module = getattr(self.block, name)
         module = module if self.is_cut else module.cut(x.width.read(self.read))
         value, self.used[name] = module(x.value, self.given.get(name))
@@ -194,12 +197,12 @@ class Writing(Planning):
 
     def layer(self, x: Tensor, name: str, channels: Channels, *, write: Callable[..., int], **how: Any) -> Tensor:
         """Writes it behind its input."""
-        at = write(self.graph, self.read, x.value, f"{self.path}.{name}", self._count(channels))
+        at = write(self.graph, self.read, x.value, f"{self.path}.{self.prefix}{name}", self._count(channels))
         return Tensor(at, channels)
 
     def norm(self, x: Tensor, name: str, epsilon: float = EPSILON) -> Tensor:
         """Writes it behind its input."""
-        return replace(x, value=self.graph.norm(x.value, f"{self.path}.{name}", epsilon))
+        return replace(x, value=self.graph.norm(x.value, f"{self.path}.{self.prefix}{name}", epsilon))
 
     def function(self, xs: Sequence[Tensor], channels: Channels, *, write: Callable[..., int], **how: Any) -> Tensor:
         """Writes it behind its inputs."""

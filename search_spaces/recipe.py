@@ -65,7 +65,12 @@ class Builder(ABC):
     """Who a recipe asks for layers. Names are those of parameters in the block, each used once.
 
     Channels are numbers or widths. Choices are known by the block's own names, which its place binds to the space's.
+
+    Attributes:
+      prefix: goes before every name (see `within`).
     """
+
+    prefix: str = ""
 
     # What kinds of builders differ in
 
@@ -125,7 +130,7 @@ class Builder(ABC):
 
     @abstractmethod
     def one_of(self, x: Tensor, choice: str, stretches: Sequence[Stretch]) -> Tensor:
-        """The chosen one of several stretches, whose outputs have one shape; each needs names of its own."""
+        """The chosen one of several stretches, whose outputs have one shape; each has names of its own (`within`)."""
 
     @abstractmethod
     def cleaned(self, x: Tensor) -> Tensor:
@@ -306,6 +311,20 @@ class Builder(ABC):
     def tokens(self, x: Tensor) -> Tensor:
         """The positions of an image as tokens."""
         return self.function([x], x.width, run=tokens, write=lambda graph, at: graph.tokens(at))
+
+
+def within(name: str, stretch: Callable[..., Tensor]) -> Stretch:
+    """A stretch, or a recipe, whose layers are called `<name>.<its own name>`: as a part of a larger one."""
+
+    def run(b: Builder, *xs: Tensor) -> Tensor:
+        outer = b.prefix
+        b.prefix = f"{outer}{name}."
+        try:
+            return stretch(b, *xs)
+        finally:
+            b.prefix = outer
+
+    return run
 
 
 def _options(kernel: Kernel) -> tuple[int, ...]:
