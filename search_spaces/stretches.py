@@ -87,7 +87,7 @@ class Head:
       epsilon: of batch norm.
     """
 
-    width: int
+    width: int | Width
     classes: int
     activation: Nonlinearity
     mix: int | None = None
@@ -102,3 +102,20 @@ class Head:
         if self.mix is not None:
             x = b.act(b.dense(x, "mix", self.mix, self.mix_bias), self.activation)
         return b.dense(x, "classifier", self.classes, self.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """The mean over positions and a classifier.
+
+    Attributes:
+      classes: how many.
+      bias: whether the classifier has one.
+    """
+
+    classes: int
+    bias: bool = True
+
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """Logits."""
+        return b.dense(b.global_pool(x), "classifier", self.classes, self.bias)
