@@ -25,6 +25,7 @@ from search_spaces.named import named
 Stats = dict[str, Any]  # {"mean": [channels], "var": [channels]}
 Images = Float[Array, "batch height width channels"]
 Convolved = Float[Array, "batch out_height out_width out_channels"]
+Normed = Float[Array, "*positions channels"]
 
 _FUNCTIONS: dict[Nonlinearity, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -230,7 +231,7 @@ class Dense(nnx.Module):
         return y if self.bias is None else y + self.bias[...]
 
 
-def _normalise(x: Images, scale: Array, bias: Array, mean: Array, var: Array, *, epsilon: float) -> Images:
+def _normalise(x: Normed, scale: Array, bias: Array, mean: Array, var: Array, *, epsilon: float) -> Normed:
     factor = jax.lax.rsqrt(var + epsilon) * scale
     shift = bias - mean * factor
     return x * factor.astype(x.dtype) + shift.astype(x.dtype)
@@ -257,14 +258,15 @@ class Norm(nnx.Module):
         """The same layer over fewer channels."""
         return Norm(channels.cut(self.scale[...], 0), channels.cut(self.bias[...], 0), self.epsilon)
 
-    def __call__(self, x: Images, stats: Stats | None = None) -> tuple[Images, Stats]:
-        """Returns the normalised activations and the statistics they were normalised with.
+    def __call__(self, x: Normed, stats: Stats | None = None) -> tuple[Normed, Stats]:
+        """Returns the normalised activations, of images or vectors, and the statistics they were normalised with.
 
         Statistics are summed in float32 at least, whatever the activations are computed in.
         """
         if stats is None:
             precise = x.astype(jnp.promote_types(x.dtype, np.float32))
-            stats = {"mean": precise.mean((0, 1, 2)), "var": precise.var((0, 1, 2))}
+            all_but_channels = tuple(range(x.ndim - 1))
+            stats = {"mean": precise.mean(all_but_channels), "var": precise.var(all_but_channels)}
         normalise = named("Norm", _normalise, epsilon=self.epsilon)
         return normalise(x, self.scale[...], self.bias[...], stats["mean"], stats["var"]), stats
 
