@@ -16,6 +16,7 @@ STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 
 def mobilenet_v2(
     width_mult: float = 1.0,
     *,
+    narrow_head: bool = False,
     image_size: int = 224,
     image_channels: int = 3,
     classes: int = 1000,
@@ -24,7 +25,8 @@ def mobilenet_v2(
     """The network.
 
     Args:
-      width_mult: multiplies all channels, which are then made divisible by 8; those of the head only where above 1.
+      width_mult: multiplies all channels, which are then made divisible by 8.
+      narrow_head: whether the head's channels are multiplied below 1 too.
       image_size: height and width of the images, px.
       image_channels: 1 for grey, 3 for colour.
       classes: how many.
@@ -45,7 +47,7 @@ def mobilenet_v2(
             ProxylessStage(width=make_divisible(width * width_mult), stride=stride, depths=_depths(depth))
             for width, depth, stride in STAGES
         ),
-        head_channels=make_divisible(1280 * max(1.0, width_mult)),
+        head_channels=make_divisible(1280 * (width_mult if narrow_head else max(1.0, width_mult))),
         transformed=False,
     )
     return Point(

@@ -76,7 +76,7 @@ FOUND = {
 
 
 def proxylessnas(
-    name: str,
+    found: Found,
     *,
     source: str = "ProxylessNAS (arXiv:1812.00332), as in osmr/imgclsmob",
     image_size: int = 224,
@@ -87,7 +87,7 @@ def proxylessnas(
     """A network that ProxylessNAS, or Single-Path NAS in the same space, found.
 
     Args:
-      name: a key of `FOUND`.
+      found: what it is.
       source: where it was published.
       image_size: height and width of the images, px.
       image_channels: 1 for grey, 3 for colour.
@@ -97,7 +97,6 @@ def proxylessnas(
     Returns:
       A point of the space in which every block but a stage's first may be left out.
     """
-    found = FOUND[name]
     stages = zip(found.widths, STRIDES, (len(blocks.split()) for blocks in found.blocks), strict=True)
     space = Proxyless(
         image_size=image_size,
@@ -128,12 +127,12 @@ def ofa_proxyless(which: Callable[[Any], Any], row: str) -> Point:
 
 
 NETWORKS: dict[str, Callable[[], Point]] = {
-    "proxylessnas_mobile": partial(proxylessnas, "mobile", row="ProxylessNAS mobile"),
-    "proxylessnas_mobile_14": partial(proxylessnas, "mobile-14", row="ProxylessNAS mobile-14"),
-    "proxylessnas_cpu": partial(proxylessnas, "cpu", row="ProxylessNAS cpu"),
-    "proxylessnas_gpu": partial(proxylessnas, "gpu", row="ProxylessNAS gpu"),
+    "proxylessnas_mobile": partial(proxylessnas, FOUND["mobile"], row="ProxylessNAS mobile"),
+    "proxylessnas_mobile_14": partial(proxylessnas, FOUND["mobile-14"], row="ProxylessNAS mobile-14"),
+    "proxylessnas_cpu": partial(proxylessnas, FOUND["cpu"], row="ProxylessNAS cpu"),
+    "proxylessnas_gpu": partial(proxylessnas, FOUND["gpu"], row="ProxylessNAS gpu"),
     "spnasnet": partial(
-        proxylessnas, "single-path", source="Single-Path NAS (arXiv:1904.02877), as in timm", row="SPNASNet-100"
+        proxylessnas, FOUND["single-path"], source="Single-Path NAS (arXiv:1904.02877), as in timm", row="SPNASNet-100"
     ),
     "ofa_proxyless_max": partial(ofa_proxyless, largest, "OFA subnet OFAProxyless w1.3 max ks=7 e=6 d=4"),
     "ofa_proxyless_min": partial(ofa_proxyless, smallest, "OFA subnet OFAProxyless w1.3 min ks=3 e=3 d=2"),
