@@ -150,8 +150,8 @@ class ShuffleStage:
 class ShuffleNetV2:
     """The space. As published it holds 40^20 = 1.1 * 10^32 networks.
 
-    Options of an operation are ordered by parameters. A strided `xception_3x3` has more of them than the others and yet
-    may multiply less: it is strided before its first 1x1 convolution, and they behind it.
+    Operations are in the published order, which is that of their costs but for strided units: there `xception_3x3` is
+    strided before its first 1x1 convolution, the others behind it, so that it may be the cheapest of all.
 
     Attributes:
       image_size: height and width of the images, px.

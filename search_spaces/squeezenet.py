@@ -1,0 +1,244 @@
+"""SqueezeNet: fire modules squeeze channels, then expand them by 1x1 and 3x3 convolutions side by side.
+
+SqueezeNet (arXiv:1602.07360); what is elastic are the three quantities that its section 5 studies: how many channels a
+module expands to, the ratio that it squeezes them to, and the share of them that 3x3 convolutions make. There is no
+normalisation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from search_spaces.assembly import Place, layers, supernet
+from search_spaces.axes import EVERYTHING
+from search_spaces.elastic import Conv
+from search_spaces.initialise import Draw
+from search_spaces.layers import Graph, Layer, ceil_padding, windows
+from search_spaces.network import Network
+from search_spaces.reading import Cut, Reading
+from search_spaces.recipe import Builder, Tensor
+from search_spaces.space import Choice, check_arch, check_choices
+from search_spaces.widths import Width, elastic
+
+POOL, POOL_STRIDE = 3, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeStem:
+    """A strided convolution without padding, and its activation."""
+
+    outs: int
+    kernel: int
+
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """The first activations."""
+        return b.act(b.conv(x, "conv", self.outs, self.kernel, 2, bias=True, padding=(0, 0, 0, 0)), "relu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FireModule:
+    """A fire module. Its own choices: `expand`, `squeeze`, `share`, where they have several options.
+
+    Attributes:
+      expands: options for the channels after it.
+      squeezes: options for the ratio of the channels in its middle to those.
+      shares: options for the share of the channels after it that 3x3 convolutions make.
+      pooled: whether the image is halved first, by a maximum in which windows that are partly filled count.
+    """
+
+    expands: tuple[int, ...]
+    squeezes: tuple[float, ...]
+    shares: tuple[float, ...]
+    pooled: bool
+
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """The module's output."""
+        x = b.max_pool(x, POOL, POOL_STRIDE, "ceil") if self.pooled else x
+        outs = elastic(self.expands, "expand")
+        x = b.act(b.conv(x, "squeeze", outs.times(self.squeezes, "squeeze", squeezed), bias=True), "relu")
+        small = outs.times(self.shares, "share", lambda n, share: n - shared(n, share))
+        large = outs.times(self.shares, "share", shared)
+        h = b.act(b.conv(x, "expand1x1", small, bias=True), "relu")
+        return b.concat(h, b.act(b.conv(x, "expand3x3", large, 3, bias=True), "relu"))
+
+
+def squeezed(channels: int, ratio: float) -> int:
+    """The channels in the middle of a fire module that expands to so many."""
+    return max(1, round(channels * ratio))
+
+
+def shared(channels: int, share: float) -> int:
+    """How many of a fire module's channels 3x3 convolutions make; at least 1, and one less than all."""
+    return min(max(1, round(channels * share)), channels - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolvedClassifier:
+    """A 1x1 convolution to the classes, its activation, and the mean over positions."""
+
+    classes: int
+
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """Logits, none of them below 0."""
+
+        def init(draw: Draw, ins: int, outs: int) -> Conv:
+            # As the published networks start: behind an activation, large logits below 0 would have no gradient.
+            return Conv(draw(1, 1, ins, outs) * 0.01, bias=jnp.zeros(outs))
+
+        def cut(module: Conv, read: Reading) -> Conv:
+            return module.cut(x.width.read(read), EVERYTHING)
+
+        def run(module: Conv, read: Reading, array: Array) -> Array:
+            return module(array)
+
+        def write(graph: Graph, read: Reading, at: int, path: str, outs: int) -> int:
+            return graph.conv(at, outs, path, bias=True)
+
+        more = {"init": init, "cut": cut, "run": run, "write": write, "clean": False}
+        return b.global_pool(b.act(b.layer(x, "classifier", Width(self.classes), **more), "relu"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fire:
+    """What a fire module may be.
+
+    Attributes:
+      channels: after it, before they are multiplied.
+      pooled: whether the image is halved before it.
+    """
+
+    channels: int
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels < 2:
+            raise ValueError(f"`channels` of a fire module must be at least 2, got {self.channels}")
+
+
+CHANNELS = (128, 128, 256, 256, 384, 384, 512, 512)
+FIRES = {  # of the published versions, which differ in where they are pooled
+    version: tuple(Fire(channels=channels, pooled=i in pooled) for i, channels in enumerate(CHANNELS))
+    for version, pooled in (("1.0", (0, 3, 7)), ("1.1", (0, 2, 4)))
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeNet:
+    """The space. The default is around SqueezeNet 1.1, which needs 2.4 times fewer MACs than 1.0.
+
+    Attributes:
+      image_size: height and width of the images, px.
+      image_channels: 1 for grey, 3 for colour.
+      classes: how many.
+      stem_channels: of the first convolution.
+      stem_kernel: of the first convolution, which has a stride of 2 and no padding.
+      fires: what each fire module may be.
+      expands: options for what multiplies the channels after a module.
+      squeezes: options for the ratio of the channels in its middle to those after it; an eighth was published.
+      shares: options for the share of the channels after it that 3x3 convolutions make; half was published.
+    """
+
+    image_size: int = 224
+    image_channels: int = 3
+    classes: int = 1000
+    stem_channels: int = 64
+    stem_kernel: int = 3
+    fires: tuple[Fire, ...] = FIRES["1.1"]
+    expands: tuple[float, ...] = (0.5, 0.75, 1.0)
+    squeezes: tuple[float, ...] = (0.125, 0.25, 0.5)
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75)
+
+    def __post_init__(self) -> None:
+        if not self.fires:
+            raise ValueError("`fires` must hold at least one fire module, got none")
+        for name in ("image_size", "image_channels", "classes", "stem_channels", "stem_kernel"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        for name, most in (("expands", float("inf")), ("squeezes", 1.0), ("shares", 1.0)):
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)) or not 0 < values[0] <= values[-1] <= most:
+                better = tuple(sorted({value for value in values if 0 < value <= most})) or (0.5,)
+                raise ValueError(
+                    f"`{name}` must be above 0, at most {most} and increase strictly, got {values};"
+                    f" did you mean {better}?"
+                )
+        self._check_channels()
+        self._check_image()
+        check_choices(self.choices)
+
+    def _check_channels(self) -> None:
+        for fire in self.fires:
+            counts = self.counts(fire)
+            if counts[0] < 2 or len(set(counts)) < len(counts):
+                raise ValueError(
+                    f"`expands` {self.expands} of {fire.channels} channels must give different numbers of at least 2,"
+                    f" got {counts}; leave some out or widen the fire module"
+                )
+            for name, built in (("squeezes", squeezed), ("shares", shared)):
+                found = tuple(built(counts[0], ratio) for ratio in getattr(self, name))
+                if len(set(found)) < len(found):
+                    raise ValueError(
+                        f"`{name}` {getattr(self, name)} of {counts[0]} channels must give different numbers, got"
+                        f" {found}; leave some out or widen the fire module"
+                    )
+
+    def _check_image(self) -> None:
+        side = windows(self.image_size, self.stem_kernel, 2, 0, 0)
+        for fire in self.fires:
+            if fire.pooled:
+                below, right = ceil_padding((side, side, 1), POOL, POOL_STRIDE)[1::2]
+                side = windows(side, POOL, POOL_STRIDE, 0, max(below, right))
+            if side < 1:
+                raise ValueError(
+                    f"`image_size` {self.image_size} is too small for the pools of `fires`: nothing is left of the"
+                    " image; take larger images or pool less often"
+                )
+
+    def counts(self, fire: Fire) -> tuple[int, ...]:
+        """The channels after a fire module, one number for each of `expands`."""
+        return tuple(round(fire.channels * expand) for expand in self.expands)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Of each fire module its channels, what they are squeezed to and the share of 3x3, where there are several."""
+        return self._choices
+
+    @cached_property
+    def _choices(self) -> tuple[Choice, ...]:
+        return tuple(
+            Choice(name=f"fire{i}.{name}", options=options)
+            for i in range(1, len(self.fires) + 1)
+            for name, options in self._elastic
+        )
+
+    @property
+    def _elastic(self) -> list[tuple[str, tuple[float, ...]]]:
+        """What is a choice of each module."""
+        pairs = (("expand", self.expands), ("squeeze", self.squeezes), ("share", self.shares))
+        return [(name, options) for name, options in pairs if len(options) > 1]
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The stem, every fire module, and the classifier."""
+        return tuple(self._each_place())
+
+    def _each_place(self) -> Iterator[Place]:
+        yield Place(recipe=SqueezeStem(outs=self.stem_channels, kernel=self.stem_kernel))
+        for i, fire in enumerate(self.fires, 1):
+            counts = self.counts(fire)
+            recipe = FireModule(expands=counts, squeezes=self.squeezes, shares=self.shares, pooled=fire.pooled)
+            yield Place(recipe=recipe, choices=tuple((name, f"fire{i}.{name}") for name, _ in self._elastic))
+        yield Place(recipe=ConvolvedClassifier(classes=self.classes))
+
+    def supernet(self, key: PRNGKeyArray) -> Network:
+        """A new supernet: parameters for the largest of every option. Wrap in `jax.jit`: eager creation is slow."""
+        return supernet(key, self.places, self.image_channels)
+
+    def layers(self, arch: Int[Any, " choices"]) -> tuple[Layer, ...]:
+        """The graph of one architecture; paths are those of the extracted network."""
+        image = (self.image_size, self.image_size, self.image_channels)
+        return layers(self.places, image, Cut.of(self.choices, check_arch(self, arch)))
