@@ -13,7 +13,7 @@ import hydra
 from omegaconf import OmegaConf
 
 from experiments.build import build, locate, nearest
-from experiments.description import Description, said, show, show_all, summary
+from experiments.description import Description, layers_of, said, show, show_all, summary
 from experiments.diagram import draw_layers
 from experiments.figures import to_png, to_svg
 from experiments.files import write
@@ -135,7 +135,7 @@ def _named(request: _Request) -> Description:
         raise ValueError(f"no network is called `{request.name}`{_hint(request.name)}")
     point: Point = NAMED[request.name]()
     space = point.space if point.space.choices else None
-    return Description(title=request.name, source=point.source, layers=point.layers(), space=space, arch=point.arch)
+    return Description(title=request.name, source=point.source, layers=layers_of(point), space=space, arch=point.arch)
 
 
 def _hint(name: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hardware.memory import flash_bytes, peak_bytes
 from search_spaces.bounds import bounds
 from search_spaces.layers import (
@@ -50,9 +52,14 @@ class Description:
     whole: bool = False
 
 
+def layers_of(point: Point) -> tuple[Layer, ...]:
+    """A point's graph."""
+    return point.space.layers(np.array(point.arch, np.int32))
+
+
 def summary(point: Point) -> dict[str, Any]:
     """Of a named network: its input, parameters, MACs and source."""
-    layers = point.layers()
+    layers = layers_of(point)
     counts = {"params": total_params(layers), "macs": total_macs(layers)}
     return {"input": list(layers[0].shape), **counts, "source": point.source}
 

@@ -146,7 +146,7 @@ class _Drawing:
         filled = _filled(row)
         step = 1 if lane > 0 else -1
         steps = [PITCH if each in filled else PITCH / 1.7 for each in range(step, lane + step, step)] if lane else []
-        return step * sum(steps)
+        return step * sum(steps, 0.0)
 
     def repeated(
         self, axes: Axes, each: Repeated, y: float, before: tuple[float, float] | None
