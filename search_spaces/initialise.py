@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 T = TypeVar("T")
@@ -25,12 +24,12 @@ def drawn(key: PRNGKeyArray, build: Callable[[Draw], T]) -> T:
     """
     total = 0
 
-    def count(*shape: int) -> np.ndarray:
+    def count(*shape: int) -> Array:
         nonlocal total
         total += math.prod(shape)
-        return np.broadcast_to(np.float32(0), shape)
+        return jnp.zeros(shape)
 
-    build(count)
+    jax.eval_shape(lambda: build(count))  # shapes alone: nothing is computed
     vector = jax.random.normal(key, (total,))
     taken = 0
 

@@ -58,7 +58,7 @@ class InvertedBottleneck:
       activation: behind expansion and depthwise convolution.
       transformed: smaller kernels pass through matrices (see `Depthwise`).
       expands: False where there is no expanding convolution at all (an expansion of 1 in most published networks).
-      groups: of the two pointwise convolutions; channels are shuffled behind the first (FBNet, arXiv:1812.03443).
+      groups: of the two pointwise convolutions; channels are shuffled between them (FBNet, arXiv:1812.03443).
       bias: whether convolutions have one, beside their norms (as mobile-vision's FBNets do).
       epsilon: of batch norm.
     """
@@ -85,7 +85,8 @@ class InvertedBottleneck:
         if self.expands:
             width = self._hidden(x.width)
             h = conv_norm(b, h, "expand", width, activation=self.activation, groups=self.groups, **norm)
-            h = b.shuffle(h, self.groups) if self.groups > 1 else h
+        if self.groups > 1:
+            h = b.shuffle(h, self.groups)
         h = depthwise_norm(
             b,
             h,

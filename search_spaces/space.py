@@ -28,12 +28,15 @@ class Choice:
       requires: `(name, index)` of an earlier choice: this one has an effect only while that one has an effect and its
         index is at least `index`. None where it always has.
       static: the options change shapes (a resolution, a patch grid): each costs a compile (see `static.py`).
+      ordered: no option costs less than one before it, whatever the other choices are. False where no order does that
+        (which of two inputs; operations of which one is dearer or cheaper depending on the width).
     """
 
     name: str
     options: tuple[Any, ...]
     requires: tuple[str, int] | None = None
     static: bool = False
+    ordered: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

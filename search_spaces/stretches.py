@@ -65,11 +65,12 @@ class Stem:
     stride: int
     activation: Nonlinearity | None
     kernel: int = 3
+    conv_bias: bool = False
     epsilon: float = EPSILON
 
     def __call__(self, b: Builder, x: Tensor) -> Tensor:
         """The first activations."""
-        more = {"activation": self.activation, "epsilon": self.epsilon, "norm": "norm"}
+        more = {"activation": self.activation, "epsilon": self.epsilon, "norm": "norm", "bias": self.conv_bias}
         return conv_norm(b, x, "conv", self.outs, self.kernel, self.stride, **more)
 
 
@@ -84,6 +85,7 @@ class Head:
       mix: channels of a layer between the means and the classifier; None for none.
       mix_bias: whether that layer has a bias.
       bias: whether the classifier has one.
+      conv_bias: whether the convolution has one, beside its norm.
       epsilon: of batch norm.
     """
 
@@ -93,11 +95,13 @@ class Head:
     mix: int | None = None
     mix_bias: bool = True
     bias: bool = True
+    conv_bias: bool = False
     epsilon: float = EPSILON
 
     def __call__(self, b: Builder, x: Tensor) -> Tensor:
         """Logits."""
-        x = conv_norm(b, x, "conv", self.width, activation=self.activation, norm="norm", epsilon=self.epsilon)
+        more = {"activation": self.activation, "epsilon": self.epsilon, "norm": "norm", "bias": self.conv_bias}
+        x = conv_norm(b, x, "conv", self.width, **more)
         x = b.global_pool(x)
         if self.mix is not None:
             x = b.act(b.dense(x, "mix", self.mix, self.mix_bias), self.activation)
@@ -111,6 +115,7 @@ class Classifier:
     Attributes:
       classes: how many.
       bias: whether the classifier has one.
+      conv_bias: whether the convolution has one, beside its norm.
     """
 
     classes: int

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from search_spaces.layers import Layer
 from search_spaces.space import Choice, Space
 
@@ -24,9 +27,14 @@ class Point:
     source: str
     row: str | None = None
 
+    @property
+    def genes(self) -> Int[np.ndarray, " choices"]:
+        """Its architecture as the row that functions take."""
+        return np.array(self.arch, np.int32)
+
     def layers(self) -> tuple[Layer, ...]:
         """Its graph."""
-        return self.space.layers(self.arch)
+        return self.space.layers(self.genes)
 
 
 def arch_of(space: Space, options: Mapping[str, Any]) -> tuple[int, ...]:
