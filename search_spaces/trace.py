@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from search_spaces.extract import Extracted
 from search_spaces.layers import Activation, Input, Layer, Shape
+from search_spaces.reading import Whole
 from search_spaces.trace_patterns import activation_at
 from search_spaces.trace_program import Program, Ref, flatten
 from search_spaces.trace_rules import follow
@@ -42,7 +43,7 @@ def trace(network: Extracted, image_shape: Shape) -> tuple[Layer, ...]:
     """
     parts = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (network.network, network.stats))
     images = jax.ShapeDtypeStruct((1, *image_shape), image_dtype(parts))
-    run = lambda network, stats, images: Extracted(network, stats)(images)  # noqa: E731
+    run = lambda network, stats, images: network(Whole(), images, stats)[0]  # noqa: E731
     program = flatten(jax.make_jaxpr(run)(*parts, images))
     writer = Writer(layers=[Input(shape=image_shape)], reads=program.reads)
     image = View(layer=0, dims=plain_dims(image_shape, images.shape), shape=images.shape)

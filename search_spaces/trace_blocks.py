@@ -28,9 +28,10 @@ def traced_layers(
 ) -> tuple[Layer, ...]:
     """The layers of one architecture, read from its network: what a space without closed forms has as `layers(arch)`.
 
-    They equal `trace(extract(space, supernet, arch, stats), ...)`, but nothing is computed and no block is traced twice.
-    A distinct block (of one kind, these choices, this input) takes some 10 to 30 ms the first time; once all blocks have
-    been met, one core reads some 10,000 architectures of AutoFormer's space a second (40 layers each).
+    They equal `trace(extract(space, supernet, arch, stats), ...)`, but nothing is computed and no block traced twice.
+    A distinct block (a kind, its choices, what feeds it) takes some 30 ms the first time. Once all have been met, one
+    core reads 13,000 architectures of Once-for-All's MobileNetV3 a second (93 blocks at one resolution), and 25,000 of
+    AutoFormer-tiny (18 blocks): eight times as many as closed forms give.
 
     ```python
     def layers(self, arch):

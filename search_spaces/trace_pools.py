@@ -52,7 +52,7 @@ def largest(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 def window_sums(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
     """An average pool, once it has been divided."""
-    view, kernel, stride, padding = _window(writer, step, ins, 0)
+    view, kernel, stride, padding = _window(writer, step, ins, 0.0)
     out, counts = step.out_shapes[0], []
     for side, before, after in zip(writer.shape(view), padding[::2], padding[1::2], strict=False):
         first = stride * np.arange(windows(side, kernel, stride, before, after)) - before

@@ -67,7 +67,7 @@ class Step:
       outs: the variables that it gives.
       in_shapes: shapes of what it reads.
       out_shapes: shapes of what it gives.
-      source: what tells the author's line.
+      sources: what tells the author's line: of itself, and of the calls that it is inside of, the innermost first.
     """
 
     name: str
@@ -76,16 +76,15 @@ class Step:
     outs: tuple[int, ...]
     in_shapes: tuple[tuple[int, ...], ...]
     out_shapes: tuple[tuple[int, ...], ...]
-    source: Any
+    sources: tuple[Any, ...]
 
     @property
     def where(self) -> str:
         """File and line of the innermost call that is neither JAX's nor Flax's; empty where that is not known."""
-        frames = self.source.traceback.frames if self.source is not None and self.source.traceback else ()
-        for frame in frames:
-            name = frame.file_name
-            if not name.startswith(("<", *_LIBRARIES, sys.prefix)):
-                return f" at {name}:{frame.line_num}"
+        for source in self.sources:
+            for frame in source.traceback.frames if source.traceback else ():
+                if not frame.file_name.startswith(("<", *_LIBRARIES, sys.prefix)):
+                    return f" at {frame.file_name}:{frame.line_num}"
         return ""
 
 
@@ -122,31 +121,32 @@ class _Flattening:
 
     def program(self, closed: Any) -> Program:
         inputs = tuple(self.fresh() for _ in closed.jaxpr.invars)
-        outputs = tuple(self.inlined(closed.jaxpr, closed.consts, inputs))
+        outputs = tuple(self.inlined(closed.jaxpr, closed.consts, inputs, ()))
         reads = Counter(ref for step in self.steps for ref in step.ins if isinstance(ref, int))
         reads.update(ref for ref in outputs if isinstance(ref, int))
         return Program(inputs=inputs, steps=tuple(self.steps), outputs=outputs, reads=reads)
 
-    def inlined(self, jaxpr: Any, constants: Sequence[Any], inputs: Sequence[Ref]) -> list[Ref]:
+    def inlined(self, jaxpr: Any, constants: Sequence[Any], inputs: Sequence[Ref], calls: tuple[Any, ...]) -> list[Ref]:
         held: dict[Any, Ref] = dict(zip(jaxpr.invars, inputs, strict=True))
         held |= {var: _constant(value) for var, value in zip(jaxpr.constvars, constants, strict=True)}
 
         def read(atom: Any) -> Ref:
-            return held[atom] if atom in held else _constant(atom.val)
+            return _constant(atom.val) if hasattr(atom, "val") else held[atom]
 
         for equation in jaxpr.eqns:
-            ins = tuple(held[atom] if _is_variable(atom) else _constant(atom.val) for atom in equation.invars)
-            held |= dict(zip(equation.outvars, self.step(equation, ins), strict=True))
-        return [held[atom] if _is_variable(atom) else _constant(atom.val) for atom in jaxpr.outvars]
+            ins = tuple(read(atom) for atom in equation.invars)
+            held |= zip(equation.outvars, self.step(equation, ins, calls), strict=True)
+        return [read(atom) for atom in jaxpr.outvars]
 
-    def step(self, equation: Any, ins: tuple[Ref, ...]) -> Sequence[Ref]:
+    def step(self, equation: Any, ins: tuple[Ref, ...], calls: tuple[Any, ...]) -> Sequence[Ref]:
+        sources = (equation.source_info, *calls)
         name, params = equation.primitive.name, equation.params
         found = named_kind(str(params.get("name", ""))) if name in ("jit", "pjit") else None
         if found is not None:
             name, params = NAMED, {"kind": found[0], "attributes": found[1]}
         elif name in _CALLS:
             inside = next(params[key] for key in _INSIDE if key in params)
-            return self.inlined(getattr(inside, "jaxpr", inside), getattr(inside, "consts", ()), ins)
+            return self.inlined(getattr(inside, "jaxpr", inside), getattr(inside, "consts", ()), ins, sources)
         elif all(isinstance(ref, Known) for ref in ins):
             return _computed(equation, ins)
         outs = tuple(self.fresh() for _ in equation.outvars)
@@ -158,14 +158,10 @@ class _Flattening:
                 outs=outs,
                 in_shapes=tuple(atom.aval.shape for atom in equation.invars),
                 out_shapes=tuple(atom.aval.shape for atom in equation.outvars),
-                source=equation.source_info,
+                sources=sources,
             )
         )
         return outs
-
-
-def _is_variable(atom: Any) -> bool:
-    return not hasattr(atom, "val")
 
 
 def _constant(value: Any) -> Known:

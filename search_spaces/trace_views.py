@@ -150,7 +150,7 @@ def is_patches(view: View, kept: tuple[int, ...], taken: tuple[int, ...], shape:
     """The side of the squares that a matrix product takes from an image, a token each; None where it takes others."""
     spans, inside = view.along(kept), view.along(taken)
     sizes = {span.size for span in inside if span.axis < 2}
-    if len(sizes) != 1:
+    if len(sizes) != 1 or not spans:  # without a position left the image has become a vector
         return None
     patch = sizes.pop()
     height, width, _ = shape

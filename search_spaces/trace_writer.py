@@ -223,9 +223,13 @@ class Writer:
 
 
 def path_of(names: Sequence[str]) -> str:
-    """The path of a layer with these parameters: their module's, or the name of a parameter that stands alone."""
-    module, _, own = names[0].rpartition(".")
-    return module if own in _OWN_NAMES else names[0]
+    """The path of a layer with these parameters: their module's, or the name of the first where it stands alone.
+
+    Statistics come last: they are kept apart from what is trained.
+    """
+    first = next((name for name in names if name.rpartition(".")[2] not in ("mean", "var")), names[0])
+    module, _, own = first.rpartition(".")
+    return module if own in _OWN_NAMES else first
 
 
 def refused(step: Step, what: str) -> ValueError:
