@@ -14,7 +14,7 @@ from matplotlib.path import Path
 
 from experiments.faces import DARK, KINDS, SYMBOLS, WHITE, face_of
 from experiments.figures import styled
-from experiments.flow import Module, Repeated, Row, modules_of, rows_of
+from experiments.flow import Module, Repeated, Row, blocks_of, modules_of, rows_of
 from experiments.nodes import Node, nodes_of
 from search_spaces.layers import Input, Layer, Zeros, total_macs, total_params
 
@@ -26,6 +26,7 @@ PITCH, GAP, BETWEEN = 0.46, 0.2, 0.26  # of lanes, between columns, between rows
 LEFT, RIGHT = 1.75, 3.0  # for names and repeats, for figures
 MARGIN = 0.15
 LONGEST_NAME = 17
+TAG = 0.85  # for the name of an earlier block
 
 NONLINEARITY, STRIDE = "then a nonlinearity", "stride"
 
@@ -115,7 +116,8 @@ class _Drawing:
 
     def module_width(self, module: Module) -> float:
         """Of a module, with the gap before each column; where wires fan out the gaps are wider."""
-        return sum(self.column_widths(module)) + self.gap(module) * module.columns
+        tag = TAG if module.afar else 0.0
+        return tag + sum(self.column_widths(module)) + self.gap(module) * module.columns
 
     @staticmethod
     def gap(module: Module) -> float:
@@ -179,6 +181,15 @@ class _Drawing:
         port = (LEFT, middle)  # where the tensor that enters the module is
         for module in row.modules:
             lefts, widths, gap = [], self.column_widths(module), self.gap(module)
+            ports = {module.entry: port}
+            if module.afar:  # it begins the row
+                x = LEFT + TAG
+                if any(wire.source == module.entry for wire in module.wires):
+                    axes.plot([LEFT, x], [middle] * 2, color="0.45", lw=0.9, zorder=2)
+                ports[module.entry] = (x, middle)
+                for source, lane in module.afar:
+                    ports[source] = (x, middle + self.lane_y(row, lane))
+                    self.tag(axes, source, *ports[source])
             for width in widths:
                 x += gap
                 lefts.append(x)
@@ -189,8 +200,8 @@ class _Drawing:
                 left = lefts[column - 1] + (widths[column - 1] - width) / 2
                 ends[i] = left, left + width, middle + self.lane_y(row, lane)
             for wire in module.wires:
-                entering = wire.source == module.entry
-                start = port if entering else ends[wire.source][1:]
+                entering = wire.source not in module.places
+                start = ports[wire.source] if entering else ends[wire.source][1:]
                 column = 0 if entering else module.places[wire.source][0]
                 to = module.places[wire.target][0]
                 leave = start[0] if entering else lefts[column - 1] + widths[column - 1]
@@ -205,6 +216,13 @@ class _Drawing:
             leaving = max(module.places)
             port = ends[leaving][1:]
         return port
+
+    def tag(self, axes: Axes, source: int, x: float, y: float) -> None:
+        """Says of what block an earlier row's tensor is."""
+        named = [name for i in range(source + 1) if (name := blocks_of(self.nodes[i].layers))]
+        text = f"from {named[-1] if named else 'image'}"
+        box = {"boxstyle": "round,pad=0.25", "fc": "0.95", "ec": "0.7", "lw": 0.6}
+        axes.text(x, y, text, fontsize=5.8, color="0.3", ha="right", va="center", zorder=4, bbox=box)
 
     def node(self, axes: Axes, i: int, left: float, right: float, y: float) -> None:
         """A box with its words; a circle for what combines."""

@@ -14,6 +14,8 @@ from typing import Any
 from experiments.nodes import Node
 from search_spaces.layers import Layer, total_macs, total_params
 
+LONGEST_MODULE, SHORTEST_MODULE = 16, 4
+"""Columns of what is cut where two tensors are to be read, and of what that may leave."""
 LONGEST_PERIOD = 6
 """So many rows in a row may repeat together."""
 
@@ -23,7 +25,7 @@ class Wire:
     """A tensor on its way from one node to another inside a module; column 0 is the module's entry.
 
     Attributes:
-      source: position of the node; that of the entry's may lie before the module.
+      source: position of the node; the entry, and what comes from afar, lie before the module.
       target: position of the node.
       lane: where it runs between the columns of both; None where they are neighbours.
     """
@@ -35,17 +37,19 @@ class Wire:
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """A stretch of nodes that one tensor enters and one leaves.
+    """A stretch of nodes that one tensor enters and one leaves; where there is no such stretch, more may enter.
 
     Attributes:
-      entry: position of the node whose tensor enters; None at the image.
+      entry: position of the node before it, whose tensor enters; None at the image.
       places: column (from 1) and lane of each node, by its position.
       wires: all connections that end in it.
+      afar: position and lane of other nodes before it whose tensors enter.
     """
 
     entry: int | None
     places: dict[int, tuple[int, int]]
     wires: tuple[Wire, ...]
+    afar: tuple[tuple[int, int], ...] = ()
 
     @property
     def columns(self) -> int:
@@ -57,6 +61,7 @@ class Module:
         """The first and the last lane in use."""
         used = [lane for _, lane in self.places.values()]
         used += [wire.lane for wire in self.wires if wire.lane is not None]
+        used += [lane for _, lane in self.afar]
         return min(used), max(used)
 
 
@@ -101,23 +106,41 @@ class Repeated:
 
 
 def modules_of(nodes: Sequence[Node]) -> tuple[Module, ...]:
-    """The modules of a network: cut wherever the tensor just made is the only one still to be read."""
+    """The modules of a network: cut wherever the tensor just made is the only one still to be read.
+
+    What is then longer than 16 columns (DARTS' cells each read the two before) is cut where one more is to be read.
+    """
     last_read = {source: i for i, node in enumerate(nodes) for source in node.inputs}
-    cuts, alive = [0], set[int]()
+    cuts, loose, alive = [0], list[int](), set[int]()
     for i in range(len(nodes)):
         alive = {source for source in alive | {i} if last_read.get(source, -1) > i}
-        if alive <= {i} and (i in alive or i == len(nodes) - 1):
+        if alive == {i} or i == len(nodes) - 1:
             cuts.append(i + 1)
-    if cuts[-1] != len(nodes):
-        cuts.append(len(nodes))
-    return tuple(_module(nodes, start, end) for start, end in pairwise(cuts))
+        elif i in alive and len(alive) == 2:
+            loose.append(i + 1)
+    return tuple(module for start, end in pairwise(cuts) for module in _modules(nodes, start, end, loose))
+
+
+def _modules(nodes: Sequence[Node], start: int, end: int, loose: Sequence[int]) -> Iterator[Module]:
+    """One module; of one that is too long, several that each end in their last column."""
+    if _module(nodes, start, end).columns > LONGEST_MODULE:
+        for each in loose:
+            if start < each < end:
+                module = _module(nodes, start, each)
+                column, _ = module.places[each - 1]
+                if column == module.columns >= SHORTEST_MODULE:
+                    yield module
+                    start = each
+    yield _module(nodes, start, end)
 
 
 def _module(nodes: Sequence[Node], start: int, end: int) -> Module:
-    column = {start - 1: 0}
+    sources = {source for i in range(start, end) for source in nodes[i].inputs}
+    afar = sorted(source for source in sources if source < start - 1)
+    column = {start - 1: 0, **dict.fromkeys(afar, 0)}
     for i in range(start, end):
         column[i] = 1 + max((column[source] for source in nodes[i].inputs), default=0)
-    lane = {start - 1: 0}
+    lane = {start - 1: 0, **dict(zip(afar, _outwards(-1), strict=False))}
     taken: dict[tuple[int, int], int] = {}  # lane and column to the node whose tensor (or self) is there
 
     def free(candidates: Iterator[int], first: int, last: int, source: int) -> int:
@@ -153,7 +176,8 @@ def _module(nodes: Sequence[Node], start: int, end: int) -> Module:
             near = (each for group in ((lane[source], lane[i]), _outwards(-1)) for each in group)
             wires.append(Wire(source=source, target=i, lane=free(near, first, last, -2 - source)))
     places = {i: (column[i], lane[i]) for i in range(start, end)}
-    return Module(entry=start - 1 if start else None, places=places, wires=tuple(wires))
+    entering = tuple((source, lane[source]) for source in afar)
+    return Module(entry=start - 1 if start else None, places=places, wires=tuple(wires), afar=entering)
 
 
 def _outwards(sign: int) -> Iterator[int]:
@@ -187,13 +211,13 @@ def rows_of(
 
     def place() -> None:
         for each in waiting:
-            if sum(map(width, held)) + width(each) > widest:
+            if each.afar or sum(map(width, held)) + width(each) > widest:
                 close()
             held.append(each)
         waiting.clear()
 
     for module in modules:
-        blocks = _blocks([layer for i in module.places for layer in nodes[i].layers])
+        blocks = blocks_of([layer for i in module.places for layer in nodes[i].layers])
         waiting.append(module)
         if blocks:
             if name and blocks != name:
@@ -205,7 +229,7 @@ def rows_of(
     return _repeated(rows, [_signature(nodes, row) for row in rows])
 
 
-def _blocks(layers: Sequence[Layer]) -> str:
+def blocks_of(layers: Sequence[Layer]) -> str:
     """What part of the network these layers are: the first words of their paths up to a number, `blocks.3`."""
     parts = list(dict.fromkeys(_part(layer.path) for layer in layers if layer.path))
     return _span(parts[0], parts[-1]) if parts else ""

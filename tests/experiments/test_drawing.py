@@ -62,6 +62,18 @@ def shuffled():
     return tuple(graph.layers)
 
 
+def reaching():
+    """Cells that each read the two before them, as DARTS' do: one tensor alone is never left."""
+    graph = Graph((16, 16, 3))
+    before, x = 0, conv(graph, 0, 8, "blocks.0.conv", 3)
+    for i in range(1, 13):
+        path = f"blocks.{i}"
+        left = conv(graph, conv(graph, conv(graph, before, 8, f"{path}.a"), 8, f"{path}.b", 3), 8, f"{path}.c")
+        before, x = x, graph.concat([left, conv(graph, x, 8, f"{path}.d", 3)])
+    graph.dense(graph.global_pool(graph.concat([before, x])), 10, "blocks.13.classifier")
+    return tuple(graph.layers)
+
+
 def gated():
     """A squeeze-and-excitation."""
     graph = Graph((8, 8, 8))
@@ -80,6 +92,7 @@ NETWORKS = {
     "residual": residual,
     "shuffled": shuffled,
     "gated": gated,
+    "reaching": reaching,
     "cell": lambda: cell("|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"),
     "cut": lambda: cell("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"),
     **{
@@ -102,9 +115,9 @@ def test_every_layer_is_in_one_node_and_every_input_has_a_wire(layers):
     assert [i for module in modules for i in module.places] == list(range(len(nodes)))
     wires = Counter((wire.source, wire.target) for module in modules for wire in module.wires)
     assert wires == Counter((source, i) for i, node in enumerate(nodes) for source in node.inputs)
-    for module in modules:  # one tensor enters, and its node is the last of the module before
+    for module in modules:  # one tensor enters, and its node is the last of the module before; others say so
         outside = {wire.source for wire in module.wires if wire.source not in module.places}
-        assert outside <= {module.entry}
+        assert outside <= {module.entry, *(source for source, _ in module.afar)}
     assert sum(each.times * row.params for each in rows(layers) for row in each.rows) == total_params(layers)
 
 
@@ -174,6 +187,15 @@ def test_what_repeats_is_drawn_once():
     assert [each.times for each in rows(cells)] == [1, 5, 1, 5, 1, 5, 1]
     # The third block reads more channels than the second, as the second did than the first.
     assert [each.times for each in rows(inception())] == [1, 1, 2, 1]
+
+
+def test_cells_that_reach_past_their_neighbour_are_rows_with_a_note_of_where_from():
+    found = rows(reaching())
+    # The first two read what has other channels; all others look alike.
+    assert [(each.times, each.name) for each in found][-2:] == [(10, "blocks.3–12"), (1, "blocks.13")]
+    (row,) = found[-2].rows
+    assert [lane for _, lane in row.modules[0].afar] == [-1]
+    assert "from blocks.1" in words(draw_layers(reaching()))
 
 
 def words(figure):
