@@ -19,9 +19,9 @@ def test_widths_by_hand():
     space = McuNet()
     layers = space.layers(np.array(arch_of(space, {"width": 0.3})))
     convs = [layer.shape[-1] for layer in layers if isinstance(layer, Conv)]
-    # 0.3 * (32, 16, 24, 40, 80, 96, 192, 320) = 9.6, 4.8, 7.2, 12, 24, 28.8, 57.6, 96, to the nearest multiple of 8, or
-    # to the next if that is more than a tenth too small (8 for 9.6). Behind stem and first block, each block expands and
-    # projects; a stage has two of them, the last has one.
+    # 0.3 * (32, 16, 24, 40, 80, 96, 192, 320) = 9.6, 4.8, 7.2, 12, 24, 28.8, 57.6, 96: to the nearest multiple of 8,
+    # or to the next where that is more than a tenth too small (8 for 9.6). Behind stem and first block, each block
+    # expands and projects; a stage has two of them, the last has one.
     assert convs[:2] == [16, 8]
     assert [convs[1 + 2 * i] for i in (1, 3, 5, 7, 9, 11)] == [8, 16, 24, 32, 56, 96]
     assert layers[0].shape == (48, 48, 3)
