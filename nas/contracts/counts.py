@@ -1,0 +1,199 @@
+"""An extracted network holds and multiplies what its layers say, and nothing elastic: parameters, MACs, no mask."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hardware.weights import weight_shapes
+from nas.contracts.case import Case
+from nas.contracts.contract import ContractError, require
+from search_spaces.extract import weights
+from search_spaces.layers import Depthwise, total_macs, total_params
+from search_spaces.named import named_kind
+from search_spaces.real_taps import macs_on_image
+from search_spaces.trace import trace
+
+MASK_MAKERS = frozenset({"iota", "eq", "lt", "le", "gt", "ge", "select_n", "convert_element_type", "and"})
+
+
+def extracted_networks_hold_the_parameters_that_layers_say(case: Case) -> None:
+    """As many numbers, cut from as many of the supernet's, under the names and shapes that the layers give."""
+    for i, arch in enumerate(case.archs):
+        held = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(case.extracted[i].network, nnx.Param)))
+        said = total_params(case.layers[i])
+        mend = "write every layer with parameters in `layers`, with the cut channels, and let `cut` drop what is unused"
+        require(held == said, f"the extracted network holds {held:,} parameters, `layers` say {said:,}", mend)
+        sources = int(case.used(arch).sum())
+        enough = sources >= held if is_transformed(case.supernet) else sources == held
+        require(
+            enough,
+            f"{held:,} parameters of the extracted network are made of {sources:,} of the supernet",
+            "let `cut` take slices of parameters, each number once",
+        )
+        found = {name: weight.shape for name, weight in weights(case.extracted[i]).items()}
+        expected = weight_shapes(case.layers[i])
+        if wrong := sorted(set(found) ^ set(expected)):
+            where = (
+                "`layers` say, but the network lacks" if wrong[0] in expected else "the network has, but no layer says"
+            )
+            raise ContractError(f"{where}, the weight `{wrong[0]}`", "give each layer the path of its parameters")
+        for name, shape in expected.items():
+            require(
+                found[name] == shape,
+                f"`{name}` has shape {found[name]}, `layers` say {shape}",
+                "let `layers` and `cut` take the same channels and kernel",
+            )
+
+
+def is_transformed(supernet: Any) -> bool:
+    """Whether smaller kernels are products with matrices, so that a parameter of a network has several sources."""
+    return any("transforms" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(supernet))
+
+
+def extracted_networks_multiply_what_layers_say(case: Case) -> None:
+    """The multiply-accumulates of all products and convolutions are those of the layers."""
+    for i in range(len(case.archs)):
+        done, said = multiplied(jaxpr_of(case, i)), total_macs(case.layers[i])
+        require(
+            done == said,
+            f"the extracted network multiplies {done:,} times for an image, `layers` say {said:,}",
+            "let `cut` leave only what the architecture computes, and `layers` say its shapes, kernels and groups",
+        )
+
+
+def extracted_networks_have_no_mask(case: Case) -> None:
+    """No choice and no mask is left in what an extracted network computes."""
+    for i in range(len(case.archs)):
+        found = sorted(MASK_MAKERS & primitives(jaxpr_of(case, i)))
+        require(
+            not found,
+            f"an extracted network computes `{'`, `'.join(found)}`, of which masks are made",
+            "decide in `cut`, not in the call; what is no mask goes into `search_spaces.named.named`",
+        )
+
+
+def jaxpr_of(case: Case, position: int) -> Any:
+    """What the extracted network of an architecture computes for one image."""
+    image = case.seen(case.archs[position], jnp.zeros((1, *case.shape)))
+    return jax.make_jaxpr(lambda network, x: network(x))(case.extracted[position], image).jaxpr
+
+
+def inner(equation: Any) -> list[Any]:
+    """The jaxprs that an equation calls."""
+    return [getattr(p, "jaxpr", p) for p in equation.params.values() if hasattr(getattr(p, "jaxpr", p), "eqns")]
+
+
+def is_depthwise(equation: Any) -> bool:
+    """Its kernel's two sizes, as the second argument is `[kernel, kernel, 1, channels]`."""
+    return equation.primitive.name.startswith("custom_vjp_call")
+
+
+def is_named(equation: Any) -> bool:
+    """Whether it is a layer function under its name: a layer, whatever it is made of."""
+    return named_kind(str(equation.params.get("name", ""))) is not None
+
+
+def multiplied(jaxpr: Any) -> int:
+    """The multiply-accumulates of all matrix products and convolutions."""
+    total = 0
+    for equation in jaxpr.eqns:
+        out = math.prod(equation.outvars[0].aval.shape)
+        shapes = [v.aval.shape for v in equation.invars]
+        if is_depthwise(equation):
+            total += out * shapes[-1][0] * shapes[-1][1]
+        elif equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += out * math.prod(shapes[0][i] for i in contracted)
+        elif equation.primitive.name == "conv_general_dilated":
+            outs = equation.params["dimension_numbers"].rhs_spec[0]
+            total += out * math.prod(shapes[1]) // shapes[1][outs]  # the input channels are those of a group
+        else:
+            total += sum(map(multiplied, inner(equation)))
+    return total
+
+
+def primitives(jaxpr: Any) -> set[str]:
+    """The names of all primitives outside of named layers and depthwise convolutions."""
+    names: set[str] = set()
+    for equation in jaxpr.eqns:
+        names.add(equation.primitive.name)
+        if not is_depthwise(equation) and not is_named(equation):
+            names |= set().union(*map(primitives, inner(equation)))
+    return names
+
+
+def traced_networks_have_the_layers_that_the_space_writes(case: Case) -> None:
+    """`trace` of the extracted network gives `space.layers(arch)`: kinds, order, inputs, shapes and paths."""
+    for extracted, layers in zip(case.extracted, case.layers, strict=True):
+        found = trace(extracted, layers[0].shape)
+        mend = "write in `layers` what the network computes, in its order; or return `traced_layers(self, arch)` there"
+        for position, (said, computed) in enumerate(zip(layers, found, strict=False)):
+            require(said == computed, f"layer {position} is {computed}, but `layers` say {said}", mend)
+        require(len(found) == len(layers), f"the network has {len(found)} layers, `layers` say {len(layers)}", mend)
+
+
+def the_compiler_counts_the_same(case: Case) -> None:
+    """XLA's cost analysis finds twice the multiply-accumulates of the taps that meet the image."""
+    for i in case.some:
+        layers = case.layers[i]
+        said = [2 * macs_on_image(one, layers[one.inputs[0]].shape) for one in layers if one.inputs]
+        # A depthwise convolution of ours is written tap by tap: XLA is asked about one of its own of the same shape.
+        depthwise = sum(
+            convolution_flops(layers[one.inputs[0]].shape, one) for one in layers if isinstance(one, Depthwise)
+        )
+        done = product_flops(jaxpr_of(case, i)) + depthwise
+        require(
+            done == sum(said),
+            f"XLA counts {done:,} operations for an image, `layers` say twice {sum(said) // 2:,} multiply-accumulates",
+            "let `layers` say strides, paddings, dilations and groups as the network has them",
+        )
+
+
+def convolution_flops(before: tuple[int, int, int], layer: Depthwise) -> int:
+    """XLA's operations of a depthwise convolution, as a grouped one."""
+    pad, channels = layer.dilation * (layer.kernel // 2), layer.shape[-1]
+
+    def run(x: jax.Array, weight: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x,
+            weight,
+            (layer.stride,) * 2,
+            ((pad, pad),) * 2,
+            rhs_dilation=(layer.dilation,) * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=channels,
+        )
+
+    return flops(
+        run, ((1, *before), np.dtype(np.float32)), ((layer.kernel, layer.kernel, 1, channels), np.dtype(np.float32))
+    )
+
+
+def product_flops(jaxpr: Any) -> int:
+    """XLA's operations of all matrix products and convolutions but those of custom depthwise ones."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            shapes = tuple((v.aval.shape, v.aval.dtype) for v in equation.invars)
+            total += flops(_bound(equation.primitive, tuple(sorted(equation.params.items(), key=str))), *shapes)
+        elif not is_depthwise(equation):
+            total += sum(map(product_flops, inner(equation)))
+    return total
+
+
+@lru_cache(maxsize=1024)
+def _bound(primitive: Any, params: tuple[tuple[str, Any], ...]) -> Any:
+    return lambda *operands: primitive.bind(*operands, **dict(params))
+
+
+@lru_cache(maxsize=1024)
+def flops(run: Any, *operands: tuple[tuple[int, ...], Any]) -> int:
+    """XLA's operations of a function of arrays of these shapes and types."""
+    lowered = jax.jit(run).lower(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in operands))
+    analysis = lowered.cost_analysis() or {}
+    return round(analysis.get("flops", 0))
