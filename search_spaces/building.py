@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from flax import nnx
@@ -257,6 +258,7 @@ class Block(nnx.Module):
         return running.cleaned(self.recipe(running, *inputs)).value, running.used
 
 
+@lru_cache(maxsize=4096)
 def outs_of(recipe: Recipe, ins: tuple[Channels, ...]) -> Channels:
     """The width of a recipe's output, in the block's own names."""
     return recipe(Planning(), *_inputs(ins)).width
