@@ -17,7 +17,7 @@ from search_spaces.limits import Limit, ends, rows_of, unreachable
 from search_spaces.space import Space
 
 ROUGH = 64  # steps of cost, to see which limit is the tightest
-BATCH = 16_384  # rows drawn between two looks at how many more are needed
+BATCH, FEW = 16_384, 256  # rows drawn at a time, and where a function looks at each of them
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,7 +29,7 @@ class Sampler:
       limits: that all rows keep.
       tables: of each limit's cost; None for a function of an architecture.
       draws: rows that may keep the limits, those that do all equally probable.
-      tries: rows drawn for each that is asked for, at the most, beside `BATCH`.
+      tries: rows drawn for each that is asked for, at the most, beside one batch.
     """
 
     space: Space
@@ -53,11 +53,12 @@ class Sampler:
             raise ValueError(f"`n` must be at least 0, got {n}")
         rng = generator(key)
         kept: list[np.ndarray] = []
-        missing, tried, most, seen = n, 0, BATCH + self.tries * n, _Seen(self.limits)
+        batch = FEW if None in self.tables else BATCH
+        missing, tried, most, seen = n, 0, batch + self.tries * n, _Seen(self.limits)
         share = 1.0  # of the rows drawn that were kept
         while missing > 0 and tried < most:
-            wanted = min(int(missing / max(share, 1e-3) * 1.02) + 32, BATCH if None in self.tables else 16 * BATCH)
-            rows = self.draws(rng, min(wanted, most - tried))
+            wanted = int(missing / max(share, 1e-3) * 1.02) + 32
+            rows = self.draws(rng, min(wanted, 16 * batch, most - tried))
             good = self._good(rows, missing, seen)
             tried, missing = tried + len(rows), missing - len(good)
             share = (n - missing + 1) / (tried + 1)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from search_spaces.elimination import Elimination, Step
 
 MEMORY = 256 * 2**20  # bytes of all tables
-FINEST = 65_536  # steps of cost
+EXACT, FINEST = 16_384, 65_536  # steps of cost: for an exact count, and at the most
 CHUNK = 8192  # rows drawn at a time: what they read stays in the cache
 PRIME_BITS = 40  # of the moduli: sums of `options` products with weights below 2^22 fit 64 bits
 
@@ -44,7 +44,7 @@ def window(found: Elimination, at_least: int, at_most: int, steps: int, *, insid
     Rows' costs are rounded down choice by choice, so that it holds all rows that keep the limit, or with `inside` only
     such rows.
     """
-    divisor = max(1, int(np.gcd.reduce(np.concatenate([step.cost for step in found.steps]))))
+    divisor = _divisor(found)
     least, most = max(0, at_least - found.lowest), at_most - found.lowest
     unit = divisor * max(1, math.ceil((most // divisor + 1) / steps))
     if unit == divisor:
@@ -62,12 +62,20 @@ def unlimited(found: Elimination) -> Window:
 
 
 def steps_for(found: Elimination, at_least: int, at_most: int) -> int:
-    """So many steps of cost that rounding adds little to the window, within memory."""
+    """So many steps of cost that nothing is rounded or, where those were too many, rounding adds little."""
+    affordable = MEMORY // 8 // sum(step.states for step in found.steps)
+    exactly = (at_most - found.lowest) // _divisor(found) + 1
+    if exactly <= min(EXACT, affordable):
+        return exactly
     rounded = sum(bool(step.cost.any()) for step in found.steps)
     share = (at_most - max(at_least, found.lowest) + 1) / max(1, at_most - found.lowest + 1)
     wanted = 100 * max(1, rounded) / max(share, 1e-6)
-    affordable = MEMORY // 8 // sum(step.states for step in found.steps)
     return max(2, int(min(max(1024, wanted), FINEST, affordable)))
+
+
+def _divisor(found: Elimination) -> int:
+    """The largest number that divides all costs above the lowest."""
+    return max(1, int(np.gcd.reduce(np.concatenate([step.cost for step in found.steps]))))
 
 
 def count_in(found: Elimination, chosen: Window, most: int) -> int:

@@ -220,7 +220,7 @@ def _filled(space: Space, measure: SlotCosts, scopes: Sequence[tuple[int, ...]])
                 left[group][at] = False
                 remaining[group] -= 1
                 tables[group][at] = costs[group]
-    return [table.reshape(-1)[same] for table, same in zip(tables, alike, strict=True)]
+    return [np.asarray(table.reshape(-1)[same]) for table, same in zip(tables, alike, strict=True)]
 
 
 def _merged(name: str, terms: Sequence[Factor]) -> Factors:
@@ -245,6 +245,6 @@ def _trimmed(term: Factor) -> tuple[tuple[int, ...], np.ndarray]:
     scope, table = list(term.scope), term.table
     for axis in reversed(range(len(scope))):
         if (table == np.take(table, [0], axis)).all():
-            table = np.take(table, 0, axis)
+            table = np.asarray(np.take(table, 0, axis))
             del scope[axis]
     return tuple(scope), table

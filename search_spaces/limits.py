@@ -14,6 +14,7 @@ from search_spaces.elimination import Over, eliminate
 from search_spaces.factors import Factors
 from search_spaces.space import Space, option_counts, size
 
+MOST_EXACT, MOST_STEPS = 1_000_000, 4096  # steps of cost of an exact count, and of one between two numbers
 CELLS = 20_000_000  # states times steps of cost that a count may look at
 
 
@@ -112,11 +113,11 @@ def count(
     if high >= reach.highest.value and low <= reach.lowest.value:
         return Count(at_least=most, at_most=most)
     widest = max(step.states for step in found.steps)
-    outer = window(found, low, high, min(1_000_000, CELLS // widest))
+    outer = window(found, low, high, min(MOST_EXACT, CELLS // widest))
     if outer.exact:
         number = count_in(found, outer, most)
         return Count(at_least=number, at_most=number)
-    steps = min(4096, CELLS // widest)
+    steps = min(MOST_STEPS, CELLS // widest)
     inner, outer = (window(found, low, high, steps, inside=inside) for inside in (True, False))
     return Count(at_least=count_in(found, inner, most), at_most=count_in(found, outer, most))
 

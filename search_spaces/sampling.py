@@ -57,6 +57,8 @@ def mutate(
     Returns:
       Canonical rows.
     """
+    if not space.choices:
+        return jnp.asarray(archs, jnp.int32)
     hit_key, option_key = jax.random.split(key)
     counts = jnp.asarray(option_counts(space))
     awake = active(space, archs)

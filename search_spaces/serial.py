@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,7 +17,6 @@ VERSION = 1
 FIELDS = ("format", "version", "space", "fingerprint", "options", "genes")
 
 
-@lru_cache(maxsize=64)
 def fingerprint(space: Space) -> str:
     """16 hexadecimal digits that stand for the space's choices: their names, options and order, and what wakes them.
 

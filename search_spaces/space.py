@@ -148,7 +148,7 @@ def active(space: Space, archs: Int[Any, "*pop choices"]) -> Bool[Any, "*pop cho
         else:
             name, index = choice.requires
             columns.append(columns[position[name]] & (archs[..., position[name]] >= index))
-    return xp.stack(columns, -1)
+    return xp.stack(columns, -1) if columns else xp.ones(archs.shape, bool)
 
 
 def canonical(space: Space, archs: Int[Any, "*pop choices"]) -> Int[Any, "*pop choices"]:
@@ -187,8 +187,12 @@ def largest(space: Space) -> Int[np.ndarray, " choices"]:
     return option_counts(space) - 1
 
 
-def check_arch(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> Int[np.ndarray, " choices"]:
+def check_arch(space: Space, arch: Any) -> Int[np.ndarray, " choices"]:
     """Returns the architecture as an int32 row.
+
+    Args:
+      space: whose architecture it should be.
+      arch: an array or a sequence of option indices, or whatever a user took for one.
 
     Raises:
       ValueError: when its length or one of its indices is not of this space, or it holds anything but integers.
@@ -200,10 +204,12 @@ def check_arch(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> Int[
     return row.astype(np.int32)
 
 
-def check_archs(
-    space: Space, archs: Int[Any, "pop choices"] | Sequence[Sequence[int]]
-) -> Int[np.ndarray, "pop choices"]:
+def check_archs(space: Space, archs: Any) -> Int[np.ndarray, "pop choices"]:
     """Returns the population as int32 rows.
+
+    Args:
+      space: whose architectures they should be.
+      archs: rows of option indices, or whatever a user took for them.
 
     Raises:
       ValueError: when one of them is not of this space, saying which, or it holds anything but integers.

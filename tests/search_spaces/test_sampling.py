@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from search_spaces.sampling import crossover, mutate, sample
+from search_spaces.sampling import crossover, mutate, sample, sample_networks
 from search_spaces.space import Choice, active, canonical, option_counts
 
 
@@ -36,8 +36,10 @@ NESTED = Toy(
     )
 )
 SINGLE = Toy((Choice(name="a", options=(1,)), Choice(name="b", options=(1,))))
+FIXED = Toy(())
 ROWS = 20_000
 draw = jax.jit(sample, static_argnums=(1, 2))
+draw_networks = jax.jit(sample_networks, static_argnums=(1, 2))
 vary = jax.jit(mutate, static_argnums=1)
 cross = jax.jit(crossover, static_argnums=1)
 
@@ -48,11 +50,16 @@ def all_rows(space):
     return np.unique(canonical(space, grid.reshape(-1, len(space.choices))), axis=0)
 
 
-@pytest.mark.parametrize("space", [FLAT, NESTED, SINGLE])
-@pytest.mark.parametrize("way", ["sample", "mutate", "crossover"])
+@pytest.mark.parametrize("space", [FLAT, NESTED, SINGLE, FIXED])
+@pytest.mark.parametrize("way", ["sample", "sample_networks", "mutate", "crossover"])
 def test_rows_are_canonical_and_in_range(key, space, way):
     a, b = draw(key, space, 300), draw(jax.random.fold_in(key, 1), space, 300)
-    rows = {"sample": a, "mutate": vary(key, space, a, 0.3), "crossover": cross(key, space, a, b)}[way]
+    rows = {
+        "sample": a,
+        "sample_networks": draw_networks(key, space, 300),
+        "mutate": vary(key, space, a, 0.3),
+        "crossover": cross(key, space, a, b),
+    }[way]
     rows = np.asarray(rows)
     assert rows.shape == (300, len(space.choices))
     assert rows.dtype == np.int32
@@ -71,7 +78,42 @@ def test_uniform_is_over_genes_not_over_networks(key):
     assert chisquare(depth).pvalue > 0.001  # though 1, 3 and 3 * (1 + 4 + 4) networks have these depths
 
 
+def networks_drawn(space, rows):
+    """How often each network was drawn, those that never were too."""
+    place = {bytes(row): i for i, row in enumerate(all_rows(space))}
+    return np.bincount([place[bytes(row)] for row in np.asarray(rows)], minlength=len(place))
+
+
+@pytest.mark.parametrize("space", [FLAT, NESTED])
+def test_every_network_is_drawn_equally_often(key, space):
+    assert chisquare(networks_drawn(space, draw_networks(key, space, ROWS))).pvalue > 0.001
+
+
+def test_genes_that_have_an_effect_with_another_count_with_it(key):
+    # b has an effect wherever a has one, that is at depths 2 and 3: 1 + 2 * (3 * 2) networks
+    space = Toy(
+        (
+            Choice(name="depth", options=(1, 2, 3)),
+            Choice(name="a", options=(0, 1, 2), requires=("depth", 1)),
+            Choice(name="b", options=(0, 1), requires=("a", 0)),
+        )
+    )
+    seen = networks_drawn(space, draw_networks(key, space, ROWS))
+    assert len(seen) == 13
+    assert chisquare(seen).pvalue > 0.001
+
+
+def test_weights_beyond_machine_integers_are_kept(key):
+    # depth 2 wakes 60 choices of 2 options, depth 3 another one of 3: of 1 + 2^60 + 3 * 2^60 networks, 3/4 have depth 3
+    kernels = tuple(Choice(name=f"k{i}", options=(3, 5), requires=("depth", 1)) for i in range(60))
+    last = Choice(name="last", options=(1, 2, 3), requires=("depth", 2))
+    depth = np.asarray(draw_networks(key, Toy((Choice(name="depth", options=(1, 2, 3)), *kernels, last)), 4000))[:, 0]
+    assert not (depth == 0).any()
+    assert abs((depth == 2).mean() - 0.75) < 0.028  # four standard errors: 4 * sqrt(0.75 * 0.25 / 4000)
+
+
 def test_one_key_gives_one_population(key):
+    assert jnp.array_equal(draw_networks(key, NESTED, 300), draw_networks(key, NESTED, 300))
     assert jnp.array_equal(draw(key, NESTED, 300), draw(key, NESTED, 300))
 
 

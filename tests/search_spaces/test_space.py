@@ -13,8 +13,10 @@ from search_spaces.space import (
     active,
     canonical,
     check_arch,
+    check_archs,
     check_choices,
     largest,
+    networks_by_option,
     options,
     size,
     smallest,
@@ -43,6 +45,7 @@ TOY = Toy((DEPTH, KERNEL_2, KERNEL_3, GATE, WIDTH))
 SPACES = [
     TOY,
     Toy((WIDTH,)),
+    Toy(()),
     Toy((DEPTH, Choice(name="only", options=("one",), requires=("depth", 1)))),
     Toy((DEPTH, Choice(name="always", options=(1, 2), requires=("depth", 0)), WIDTH)),
     Toy((WIDTH, DEPTH, Choice(name="a", options=(1, 2), requires=("width", 1)), KERNEL_2, KERNEL_3, GATE)),
@@ -65,6 +68,11 @@ def test_size_as_counted_by_hand():
 
 def test_size_is_exact_beyond_machine_integers():
     assert size(Toy(tuple(Choice(name=f"c{i}", options=(0, 1, 2)) for i in range(60)))) == 3**60
+
+
+def test_networks_by_option_are_counted_by_hand():
+    # depth 1, 2, 3 as above; kernel 5 of block 2 makes no more networks than kernel 3; the gate doubles kernel 7's
+    assert networks_by_option(TOY) == ((1, 2, 8), (1, 1), (1, 1, 2), (1, 1), (1, 1))
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -112,11 +120,64 @@ def test_check_arch_takes_lists_and_gives_int32():
         ([0, 0], "has 5 genes"),
         ([3, 0, 0, 0, 0], r"`depth` has options \(1, 2, 3\), so its index must be 0 to 2; got 3"),
         ([0, 0, 0, 0, -1], "`width` has options"),
+        ([0, 0, 0, 0, 2**40], "`width` has options"),
+        ([0.0, 0.0, 0.0, 0.0, float("nan")], r"holds option indices \(integers\), got float64: 0.0"),
+        ([True] * 5, r"holds option indices \(integers\), got bool: True"),
+        (["0"] * 5, r"holds option indices \(integers\), got <U1: '0'"),
+        ([0, None, 0, 0, 0], r"holds option indices \(integers\), got object"),
+        ([[0], 0, 0, 0, 0], "got rows of unequal lengths"),
+        ([[0] * 5], "has 5 genes, got shape"),
     ],
 )
 def test_check_arch_refuses_other_rows(arch, message):
     with pytest.raises(ValueError, match=message):
         check_arch(TOY, arch)
+
+
+def test_check_archs_takes_populations():
+    rows = check_archs(TOY, [[0, 0, 0, 0, 1], [2, 1, 2, 1, 0]])
+    assert rows.dtype == np.int32
+    assert rows.shape == (2, 5)
+    assert check_archs(TOY, np.zeros((0, 5), int)).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("archs", "message"),
+    [
+        ([[0] * 5, [3, 0, 0, 0, 0]], "in row 1, `depth` has options"),
+        ([0] * 5, r"are rows of 5 genes, got shape \(5,\); put a single one into a list"),
+        ([[0] * 4], r"are rows of 5 genes, got shape \(1, 4\)"),
+        ([[0] * 5, [0] * 4], "got rows of unequal lengths"),
+        (np.full((1, 5), np.nan), r"integers\), got float64: nan"),
+    ],
+)
+def test_check_archs_refuses_other_populations(archs, message):
+    with pytest.raises(ValueError, match=message):
+        check_archs(TOY, archs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "needs distinct options, got \\(\\)"),
+        ((3, "5"), r"must be of one kind, got \(3, '5'\): '5' is text, 3 is a number"),
+        ((1, 2, True), r"must be of one kind, .*: True is a truth value, 1 is a number"),
+        ((False, 0), r"must be of one kind, .*: 0 is a number, False is a truth value"),
+        (("a", (1,)), r"must be of one kind, .*: \(1,\) is of type tuple, 'a' is text"),
+        ((3, None), "has the option None, which is no value; say `none`, False or 0"),
+        ((0.5, float("nan")), "has the option nan, which is no value"),
+        (([3], [5]), r"must be hashable, got \[3\]; make it a tuple"),
+        (({"k": 3},), "must be hashable, got {'k': 3}; make it something frozen"),
+    ],
+)
+def test_options_of_a_wrong_type_are_refused(options, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        Choice(name="kernel", options=options)
+    assert "\n" not in str(raised.value)
+
+
+def test_whole_and_other_numbers_are_of_one_kind():
+    assert Choice(name="ratio", options=(0.25, 1, np.float32(2.5))).options == (0.25, 1, 2.5)
 
 
 def test_repeated_options_are_refused():
