@@ -80,12 +80,22 @@ def describe_command(arguments: Sequence[str]) -> None:
         figure = draw_layers(found.layers, found.title)
         drawn = {"png": to_png(figure), "svg": f"{to_svg(figure, 'network')}\n"}
         for kind, path in request.files.items():
-            write(path, drawn[kind])
+            _write(path, drawn[kind])
     show(found, layers=request.layers)
     for path in request.files.values():
         print(f"drawn in {path}")
     if request.as_json:
         print(json.dumps(said(found, layers=request.layers), allow_nan=False))
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Writes a file; where that fails, the error names it, not the temporary one beside it."""
+    try:
+        write(path, content)
+    except OSError as error:
+        if error.strerror:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _request(arguments: Sequence[str]) -> _Request:

@@ -21,6 +21,7 @@ TINY = Mobile(
 STAGE = "{_target_: search_spaces.mobile.Stage, widths: [8, 12], depths: [1, 2], stride: 2}"
 SETTINGS = ["search_space=mobile", f"search_space.stages=[{STAGE}]", "search_space.kernels=[3,5]"]
 SETTINGS += ["search_space.expansions=[2,3]", "image_size=16"]
+SPACE = "search_space=nas_bench_201"
 GENES = [1, 1, 0, 1, 1, 0]
 
 
@@ -110,9 +111,8 @@ def test_all_names_with_their_counts(describe):
     assert re.search(r"^pair +8×8×3 +762 +2,368  by hand \(no. 1\)$", out, re.MULTILINE)
 
 
-@pytest.mark.slow  # the tables of its costs
 def test_a_space_is_counted_and_bounded(describe):
-    out, said = describe("search_space=nas_bench_201", "--json", "--no-layers")
+    out, said = describe(SPACE, "search_space.cells=1", "search_space.stages=1", "--json", "--no-layers")
     space = said["space"]
     assert space["networks"] == 15_625
     assert [choice["name"] for choice in space["choices"]][:2] == ["edge01", "edge02"]
@@ -122,12 +122,11 @@ def test_a_space_is_counted_and_bounded(describe):
         "requires": None,
         "static": False,
     }
-    # The dearest cell is published with 1.53 M parameters and 220 M MACs; the cheapest with 0.073 M and 7.8 M.
-    assert space["bounds"]["params"]["highest"] == pytest.approx(1.531e6, rel=1e-3)
-    assert space["bounds"]["macs"]["highest"] == pytest.approx(220.1e6, rel=1e-2)
-    assert space["bounds"]["params"]["lowest"] == pytest.approx(0.073e6, rel=1e-2)
-    assert space["bounds"]["macs"]["lowest"] == pytest.approx(7.8e6, rel=1e-2)
-    assert space["bounds"]["params"]["exact"]
+    # Parameters: stem 27 * 16 + 32, norm 32, classifier 16 * 10 + 10; and six 3x3 convolutions of 9 * 16 * 16 + 32.
+    assert space["bounds"]["params"] == {"lowest": 666, "highest": 666 + 6 * 2336, "exact": True}
+    # MACs: 32 * 32 positions of 27 * 16, classifier 160; and six times 32 * 32 positions of 9 * 16 * 16.
+    assert space["bounds"]["macs"] == {"lowest": 442_528, "highest": 442_528 + 6 * 2_359_296, "exact": True}
+    assert "  parameters    666 to 14,682" in out.splitlines()
     assert "search_spaces.nas_bench_201.NasBench201: 15,625 networks" in out
     assert said["arch"] == [0] * 6
 
@@ -185,9 +184,6 @@ def test_help(describe):
     assert "search_space=<option>" in describe("--help")[0]
 
 
-SPACE = "search_space=nas_bench_201"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -233,6 +229,14 @@ def test_a_file_of_something_else_is_refused_with_its_name(describe, tmp_path, c
         describe(SPACE, f"arch={file}")
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_drawing_that_cannot_be_written_is_named(describe, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "network.svg"
+    with pytest.raises(OSError, match=r"directory|exists") as error:
+        describe("pair", "--svg", str(path))
+    assert error.value.filename == str(path)
 
 
 def test_a_drawing_that_cannot_be_written_leaves_the_old_one(describe, tmp_path, monkeypatch):
