@@ -3,7 +3,7 @@
 `trace.py` walks the list. What depends on no parameter and no image is `Known`, and computed when somebody asks.
 """
 
-import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ _CALLS = frozenset(
 )
 _INSIDE = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 _LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (jax, flax))
+_PYTHON = sysconfig.get_path("stdlib")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Known:
         flat = self.value.ravel()
         if not flat.size or not (flat == flat[0]).all():
             return None
-        return float(str(flat[0]))
+        return float(flat[0] if flat.dtype == bool else str(flat[0]))
 
 
 Ref = int | Known  # a variable's number, or a constant
@@ -83,7 +84,7 @@ class Step:
         """File and line of the innermost call that is neither JAX's nor Flax's; empty where that is not known."""
         for source in self.sources:
             for frame in source.traceback.frames if source.traceback else ():
-                if not frame.file_name.startswith(("<", *_LIBRARIES, sys.prefix)):
+                if _is_authors(frame.file_name):
                     return f" at {frame.file_name}:{frame.line_num}"
         return ""
 
@@ -162,6 +163,12 @@ class _Flattening:
             )
         )
         return outs
+
+
+def _is_authors(file: str) -> bool:
+    """Whether it is a file of neither JAX, Flax nor Python itself (installed packages lie below Python's own)."""
+    is_python = file.startswith(_PYTHON) and "site-packages" not in file
+    return not (is_python or file.startswith(("<", *_LIBRARIES)))
 
 
 def _constant(value: Any) -> Known:

@@ -33,6 +33,11 @@ def test_pooling_by_hand():
     x = jnp.asarray(np.arange(9.0, dtype=np.float32).reshape(1, 3, 3, 1))
     # corner: (0 + 1 + 3 + 4) / 4 = 2; edge: (0 + 1 + 2 + 3 + 4 + 5) / 6 = 2.5; centre: 36 / 9 = 4
     assert average_pool(x, 3)[0, :2, :2, 0].tolist() == [[2, 2.5], [3.5, 4]]
+    # Two by two from each other position on, a row below and a column on the right: the last ones are not full.
+    # (0 + 1 + 3 + 4) / 4 = 2; (2 + 5) / 2 = 3.5; (6 + 7) / 2 = 6.5; 8
+    assert average_pool(x, 2, 2, (0, 1, 0, 1))[0, :, :, 0].tolist() == [[2, 3.5], [6.5, 8]]
+    # A row above, and none below: (0 + 1) / 2 = 0.5; (3 + 4 + 6 + 7) / 4 = 5
+    assert average_pool(x, 2, 2, (1, 0, 0, 0))[0, :, :, 0].tolist() == [[0.5], [5]]
 
 
 def test_pooling_keeps_a_precision():

@@ -15,6 +15,7 @@ from search_spaces import EXAMPLES
 from search_spaces.extract import Extracted, extract
 from search_spaces.layers import Activation, Elementwise, Graph, total_params
 from search_spaces.named import named
+from search_spaces.operations import average_pool
 from search_spaces.reading import Cut, Whole, masked
 from search_spaces.sampling import sample
 from search_spaces.space import largest, smallest
@@ -265,6 +266,17 @@ def test_average_pools_count_what_lies_on_the_image():
         return lax.reduce_window(x, 0.0, lax.add, *window) / lax.reduce_window(jnp.ones_like(x), 0.0, lax.add, *window)
 
     assert layers_of(run, (5, 5, 2)) == graph_of((5, 5, 2), lambda g: g.avg_pool(0, 3, 2))
+
+
+def test_pools_with_a_padding_of_their_own_say_it():
+    got = layers_of(lambda net, x: average_pool(x, 2, 2, (0, 1, 0, 1)), (5, 5, 2))
+    assert got == graph_of((5, 5, 2), lambda g: g.avg_pool(0, 2, 2, (0, 1, 0, 1)))
+
+
+def test_what_else_is_elementwise_keeps_jaxs_name():
+    got = layers_of(lambda net, x: jax.nn.leaky_relu(x), (4, 4, 2))  # x where x >= 0, else 0.01 x
+    assert [layer.operation for layer in got] == ["ge", "mul", "select_n"]
+    assert [layer.inputs for layer in got] == [(0,), (0,), (1, 2, 0)]
 
 
 def test_a_layer_function_of_ones_own_is_named():
