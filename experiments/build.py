@@ -6,13 +6,14 @@ packages and classes of the user's `plugins=[...]` are built.
 
 import dataclasses
 import difflib
-import importlib
 import inspect
 import math
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from experiments.plugins import import_plugin
 
 PACKAGES = ("search_spaces", "predictors", "hardware", "nas", "experiments")
 
@@ -54,10 +55,7 @@ def locate(target: Any, plugins: Sequence[str] = ()) -> Any:
         raise ValueError(
             f"`{target}` is of package `{package}`, which is not one of ours; trust it with plugins=[{package}]"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(f"`{target}` cannot be imported: {error}") from error
+    module = import_plugin(module_name)
     found = getattr(module, name, None)
     public = [
         key for key, value in vars(module).items() if _is_settings(value, plugins) and value.__module__ == module_name

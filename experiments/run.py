@@ -1,5 +1,6 @@
 """The console script `edgenas`: a thin dispatcher around Hydra that turns what users can cause into one clear line."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.build import nearest
 from experiments.files import LOCK, write
+from experiments.plugins import named, with_search_path
 from experiments.resume import prepare_arguments
 from experiments.sweep import ERROR, failures
 
@@ -23,6 +25,13 @@ EXPECTED = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBa
 
 BEFORE_WORK = {LOCK, "overrides.json", "config.yaml", "environment.json", "seconds.json"}
 """Files that a run writes before it does any work."""
+
+VERBS = {
+    "check": "experiments.check.check_command",
+    "convert": "experiments.convert.convert_command",
+    "describe": "experiments.describe.describe_command",
+}
+"""What `edgenas <verb> ...` calls, with the words behind the verb; without a verb, the main job runs."""
 
 CHOSEN = {"convert": ["search_space=ofa_mobilenet"]}
 """What a verb sets by itself, unless told otherwise: names are looked for there."""
@@ -61,17 +70,18 @@ def _forget(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the main job; exits with 0, with 2 after a line that says what to change, with 130 when interrupted."""
+    """Runs the main job, or what the first word says; exits with 0, with 2 after a line that says what to change.
+
+    With 130 when interrupted; and a verb may have a code of its own.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors arrive here
     code = 0
     try:
-        if given[:1] == ["convert"]:
-            from experiments.convert import convert_command
-
-            convert_command(given[1:])
+        if given and given[0][:1].isalpha() and "=" not in given[0]:
+            _call(given[0], given[1:])
             return
-        sys.argv = ["edgenas", *prepare_arguments(given)]
+        sys.argv = ["edgenas", *with_search_path(prepare_arguments(given))]
         _failed.clear()
         _job()
         for line in [*_failed, *failures()]:
@@ -93,6 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
+def _call(verb: str, words: Sequence[str]) -> None:
+    if verb not in VERBS:
+        raise ValueError(f"there is no verb `{verb}`{nearest(verb, list(VERBS))}; a setting is written {verb}=<value>")
+    module, _, function = VERBS[verb].rpartition(".")
+    getattr(importlib.import_module(module), function)(words)  # imports are slow, and only this one is needed
+
+
 def _one_line(error: BaseException, given: Sequence[str]) -> str:
     """The error in one line: the value, the rule, the way out, the nearest name."""
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
@@ -112,8 +129,9 @@ def _nearest_setting(name: str, given: Sequence[str]) -> str:
     """What stands in the section that a name is meant to be in, as the groups were chosen."""
     groups = {path.name for path in (Path(__file__).parent / "configs").iterdir() if path.is_dir()}
     chosen = [each for each in given if each.partition("=")[0] in groups and "," not in each]
+    plugins = [f"plugins=[{','.join(found)}]"] if (found := named(given)) else []
     with hydra.initialize_config_module("experiments.configs", version_base="1.3"):
-        tree = hydra.compose("edgenas", chosen)
+        tree = hydra.compose("edgenas", with_search_path([*chosen, *plugins]))
     section, _, key = name.rpartition(".")
     node = OmegaConf.select(tree, section) if section else tree
     if OmegaConf.is_dict(node):
