@@ -18,8 +18,8 @@ from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.recipe import Builder, Tensor
 from search_spaces.space import Choice, check_arch, check_choices
-from search_spaces.stretches import Head, Stem, conv_norm, depthwise_norm, squeeze_excite
-from search_spaces.widths import Width, elastic
+from search_spaces.stretches import Head, conv_norm, depthwise_norm, squeeze_excite
+from search_spaces.widths import Width, elastic, joined
 
 EPSILON = 1e-5  # of batch norm, as in the published implementations
 
@@ -45,6 +45,19 @@ def ghost(
     more = {"activation": activation, "epsilon": epsilon}
     h = conv_norm(b, x, f"{name}.primary", channels.mapped(lambda n: n // 2), **more)
     return b.concat(h, depthwise_norm(b, h, f"{name}.cheap", 3, **more))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GhostStem:
+    """A strided 3x3 convolution whose channels lie in two halves, as a ghost module's do: the two are added."""
+
+    outs: tuple[int, ...]
+    epsilon: float = EPSILON
+
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """The first activations."""
+        half = elastic(self.outs, "outs").mapped(lambda n: n // 2)
+        return conv_norm(b, x, "conv", joined((half, half)), 3, 2, activation="relu", epsilon=self.epsilon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +234,8 @@ class GhostNet:
 
     def _each_place(self) -> Iterator[Place]:
         names, several = {choice.name for choice in self.choices}, len(self.widths) > 1
-        outs = elastic(self.multiplied(self.stem_channels), "outs")
         bound = (("outs", "stage1.width"),) if several else ()
-        yield Place(recipe=Stem(outs=outs, stride=2, activation="relu", epsilon=self.epsilon), choices=bound)
+        yield Place(recipe=GhostStem(outs=self.multiplied(self.stem_channels), epsilon=self.epsilon), choices=bound)
         before = self.stem_channels
         for i, stage in enumerate(self.stages, 1):
             for j, hidden in enumerate(stage.hiddens, 1):

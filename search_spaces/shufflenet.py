@@ -150,8 +150,8 @@ class ShuffleStage:
 class ShuffleNetV2:
     """The space. As published it holds 40^20 = 1.1 * 10^32 networks.
 
-    Operations are in the published order, which is that of their costs but for strided units: there `xception_3x3` is
-    strided before its first 1x1 convolution, the others behind it, so that it may be the cheapest of all.
+    Operations are in the published order. Whether `xception_3x3` is the dearest hangs on the width and on the stride:
+    it is strided before its first 1x1 convolution, the others behind it.
 
     Attributes:
       image_size: height and width of the images, px.
@@ -239,17 +239,18 @@ class ShuffleNetV2:
     @cached_property
     def _choices(self) -> tuple[Choice, ...]:
         return tuple(
-            Choice(name=f"stage{i}.unit{j}.{name}", options=options)
+            Choice(name=f"stage{i}.unit{j}.{name}", options=options, ordered=ordered)
             for i, stage in enumerate(self.stages, 1)
             for j in range(1, stage.units + 1)
-            for name, options in self._elastic
+            for name, options, ordered in self._elastic
         )
 
     @property
-    def _elastic(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """What is a choice of each unit."""
-        pairs = (("operation", self.operations), ("scale", self.scales))
-        return [(name, options) for name, options in pairs if len(options) > 1]
+    def _elastic(self) -> list[tuple[str, tuple[Any, ...], bool]]:
+        """What is a choice of each unit: its own name, its options, and whether no option costs less than another."""
+        alike = len({OPERATIONS[name].branch for name in self.operations}) == 1
+        found = (("operation", self.operations, alike), ("scale", self.scales, True))
+        return [each for each in found if len(each[1]) > 1]
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
@@ -271,7 +272,7 @@ class ShuffleNetV2:
                     variant=self.variant,
                     epsilon=self.epsilon,
                 )
-                yield Place(recipe=recipe, choices=tuple((own, f"stage{i}.unit{j}.{own}") for own, _ in self._elastic))
+                yield Place(recipe=recipe, choices=tuple((own, f"stage{i}.unit{j}.{own}") for own, *_ in self._elastic))
         more = {"activation": "relu", "bias": self.bias, "epsilon": self.epsilon}
         yield Place(recipe=Head(width=self.head_channels, classes=self.classes, **more))
 

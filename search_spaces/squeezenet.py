@@ -5,26 +5,78 @@ module expands to, the ratio that it squeezes them to, and the share of them tha
 normalisation.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
-from search_spaces.axes import EVERYTHING
 from search_spaces.elastic import Conv
 from search_spaces.initialise import Draw
-from search_spaces.layers import Graph, Layer, ceil_padding, windows
+from search_spaces.layers import Graph, Layer, Padding, ceil_padding, windows
 from search_spaces.network import Network
 from search_spaces.reading import Cut, Reading
 from search_spaces.recipe import Builder, Tensor
 from search_spaces.space import Choice, check_arch, check_choices
-from search_spaces.widths import Width, elastic
+from search_spaces.widths import Channels, as_width, elastic
 
 POOL, POOL_STRIDE = 3, 2
+
+
+def biased_conv(
+    b: Builder,
+    x: Tensor,
+    name: str,
+    channels: int | Channels,
+    kernel: int = 1,
+    stride: int = 1,
+    *,
+    padding: Padding | None = None,
+    deviation: float | None = None,
+    bias: float = 0.0,
+) -> Tensor:
+    """A convolution with bias that keeps the size of its input's numbers, however few channels are on.
+
+    Nothing normalises what it gives, so its weights are scaled as if they had been drawn for the channels that are on:
+    by the root of how many there may be to how many there are. A network that is cut out has the scaled weights.
+
+    Args:
+      b: the builder.
+      x: its input.
+      name: of its parameters.
+      channels: after it.
+      kernel: of the convolution.
+      stride: of the convolution.
+      padding: zeros around the image; None for `kernel // 2` on each side.
+      deviation: of new weights; None for He initialisation over the fan-in, as the published networks start.
+      bias: new ones.
+    """
+    outs = as_width(channels)
+
+    def init(draw: Draw, ins: int, outs: int) -> Conv:
+        scale = math.sqrt(2 / (kernel * kernel * ins)) if deviation is None else deviation
+        return Conv(draw(kernel, kernel, ins, outs) * scale, stride, bias=jnp.full(outs, bias), padding=padding)
+
+    def cut(module: Conv, read: Reading) -> Conv:
+        ins = x.width.read(read)
+        kept = module.cut(ins, outs.read(read))
+        weight = kept.weight[...]
+        on = ins.count(weight[0, 0, :, 0].astype(jnp.promote_types(weight.dtype, jnp.float32)))
+        kept.weight = nnx.Param((weight * (x.width.largest / on) ** 0.5).astype(weight.dtype))
+        return kept
+
+    def run(module: Conv, read: Reading, array: Array) -> Array:
+        return module(array)
+
+    def write(graph: Graph, read: Reading, at: int, path: str, outs: int) -> int:
+        return graph.conv(at, outs, path, kernel, stride, bias=True, padding=padding)
+
+    return b.layer(x, name, outs, init=init, cut=cut, run=run, write=write, clean=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +88,7 @@ class SqueezeStem:
 
     def __call__(self, b: Builder, x: Tensor) -> Tensor:
         """The first activations."""
-        return b.act(b.conv(x, "conv", self.outs, self.kernel, 2, bias=True, padding=(0, 0, 0, 0)), "relu")
+        return b.act(biased_conv(b, x, "conv", self.outs, self.kernel, 2, padding=(0, 0, 0, 0)), "relu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +111,11 @@ class FireModule:
         """The module's output."""
         x = b.max_pool(x, POOL, POOL_STRIDE, "ceil") if self.pooled else x
         outs = elastic(self.expands, "expand")
-        x = b.act(b.conv(x, "squeeze", outs.times(self.squeezes, "squeeze", squeezed), bias=True), "relu")
+        x = b.act(biased_conv(b, x, "squeeze", outs.times(self.squeezes, "squeeze", squeezed)), "relu")
         small = outs.times(self.shares, "share", lambda n, share: n - shared(n, share))
         large = outs.times(self.shares, "share", shared)
-        h = b.act(b.conv(x, "expand1x1", small, bias=True), "relu")
-        return b.concat(h, b.act(b.conv(x, "expand3x3", large, 3, bias=True), "relu"))
+        h = b.act(biased_conv(b, x, "expand1x1", small), "relu")
+        return b.concat(h, b.act(biased_conv(b, x, "expand3x3", large, 3), "relu"))
 
 
 def squeezed(channels: int, ratio: float) -> int:
@@ -84,22 +136,10 @@ class ConvolvedClassifier:
 
     def __call__(self, b: Builder, x: Tensor) -> Tensor:
         """Logits, none of them below 0."""
-
-        def init(draw: Draw, ins: int, outs: int) -> Conv:
-            # As the published networks start: behind an activation, large logits below 0 would have no gradient.
-            return Conv(draw(1, 1, ins, outs) * 0.01, bias=jnp.zeros(outs))
-
-        def cut(module: Conv, read: Reading) -> Conv:
-            return module.cut(x.width.read(read), EVERYTHING)
-
-        def run(module: Conv, read: Reading, array: Array) -> Array:
-            return module(array)
-
-        def write(graph: Graph, read: Reading, at: int, path: str, outs: int) -> int:
-            return graph.conv(at, outs, path, bias=True)
-
-        more = {"init": init, "cut": cut, "run": run, "write": write, "clean": False}
-        return b.global_pool(b.act(b.layer(x, "classifier", Width(self.classes), **more), "relu"))
+        # Behind the activation a class below 0 has no gradient. All start above, by a number that softmax doesn't see;
+        # the published networks start at 0, and lose some classes where images are small.
+        h = biased_conv(b, x, "classifier", self.classes, deviation=0.01, bias=1.0)
+        return b.global_pool(b.act(h, "relu"))
 
 
 @dataclass(frozen=True, kw_only=True)
