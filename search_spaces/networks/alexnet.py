@@ -17,6 +17,7 @@ from search_spaces.recipe import Builder, Tensor
 
 HIDDEN = 4096
 WIDTHS = (96, 256, 384, 384, 256)
+SMALLEST = 39  # px: 8, 4, 2 and 1 positions behind the first convolution and the pools
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,13 @@ class Convolutions:
 
 
 def alexnet(groups: int = 1, image_size: int = 224, classes: int = 1000) -> Point:
-    """AlexNet; images of 67 px at least."""
+    """AlexNet.
+
+    Raises:
+      ValueError: when nothing is left of the image behind the last pool.
+    """
+    if image_size < SMALLEST:
+        raise ValueError(f"`image_size` of AlexNet must be at least {SMALLEST}, got {image_size}")
     side = windows(image_size, 11, 4, 0, 0)
     for _ in range(3):
         side = windows(side, 3, 2, *ceil_padding((side, side, 1), 3, 2)[:2])
@@ -51,10 +58,10 @@ def alexnet(groups: int = 1, image_size: int = 224, classes: int = 1000) -> Poin
         Place(recipe=Convolutions(groups=groups)),
         Place(recipe=DenseHead(positions=side * side, hidden=(HIDDEN, HIDDEN), classes=classes)),
     )
-    differs = "without local response normalisation"
+    groups_said = "as imgclsmob has it, in one group" if groups == 1 else "as published"
     return Point(
         space=Fixed(places=places, image=(image_size, image_size, 3)),
-        source=f"NIPS 2012; {'as imgclsmob has it, in one group' if groups == 1 else 'as published'}; {differs}",
+        source=f"NIPS 2012; {groups_said}; without local response normalisation",
         row="AlexNet (original 2-group, imgclsmob)" if groups == 1 else None,
     )
 

@@ -74,7 +74,7 @@ def _places(line: Line, classes: int) -> Iterator[Place]:
             yield Place(
                 recipe=Bottleneck(
                     outs=width,
-                    expansions=(1,),
+                    expansions=(1.0,),
                     stride=1 if block else 2,
                     shortcut="identity" if block else "conv",
                     group_width=line.group_width,

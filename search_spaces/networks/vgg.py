@@ -56,8 +56,15 @@ class DenseHead:
 
 
 def vgg_16(image_size: int = 224, classes: int = 1000) -> Point:
-    """VGG-16 (configuration D) without batch norm. Five times halved, the image must be at least one position."""
-    positions = (image_size // 2 ** len(STAGES)) ** 2
+    """VGG-16 (configuration D) without batch norm.
+
+    Raises:
+      ValueError: when nothing is left of the image, halved five times.
+    """
+    smallest = 2 ** len(STAGES)
+    if image_size < smallest:
+        raise ValueError(f"`image_size` of VGG-16 must be at least {smallest}, got {image_size}")
+    positions = (image_size // smallest) ** 2
     places = (
         *(Place(recipe=Stack(outs=outs, convs=convs)) for outs, convs in STAGES),
         Place(recipe=DenseHead(positions=positions, hidden=(HIDDEN, HIDDEN), classes=classes)),
