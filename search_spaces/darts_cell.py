@@ -150,14 +150,3 @@ class Convolved:
             x = b.act(x, "relu") if i or self.activated else x
             x = conv_norm(b, x, f"conv{i}", Width(channels), 3, self.stride, epsilon=EPSILON)
         return x
-
-
-@dataclass(frozen=True, kw_only=True)
-class Classifier:
-    """The mean over positions and a classifier."""
-
-    classes: int
-
-    def __call__(self, b: Builder, x: Tensor) -> Tensor:
-        """Logits."""
-        return b.dense(b.global_pool(x), "classifier", self.classes)

@@ -8,33 +8,20 @@ an architecture into the published string and back, `nas_bench_201_table.py` int
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial, reduce
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray
 
-from search_spaces.elastic import Conv, Dense, Norm
-from search_spaces.ends import Stem, stem_layers
-from search_spaces.initialise import Draw, drawn
-from search_spaces.layers import Graph, Layer
-from search_spaces.network import Network, Slot
-from search_spaces.operations import (
-    OneOf,
-    Plain,
-    ReluConvNorm,
-    average_pool,
-    average_pool_3x3,
-    identity,
-    relu_conv_norm_layers,
-    total,
-    zeros,
-)
-from search_spaces.reading import Cut, Reading
+from search_spaces.assembly import Place, layers, supernet
+from search_spaces.layers import Layer
+from search_spaces.network import Network
+from search_spaces.reading import Cut
+from search_spaces.recipe import Builder, Stretch, Tensor, within
 from search_spaces.space import Choice, check_arch
+from search_spaces.stretches import Classifier, Stem, conv_norm
 
 OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
 """The options of every edge, by their published names, the cheapest first."""
@@ -86,175 +73,96 @@ class NasBench201:
 
     def supernet(self, key: PRNGKeyArray) -> Network:
         """A new supernet: every edge of every cell has all operations. Wrap in `jax.jit`: eager creation is slow."""
-        return drawn(key, lambda draw: Network([p.slot for p in self._places], [p.block(draw) for p in self._places]))
+        return supernet(key, self.places, self.image_channels)
 
     def layers(self, arch: Int[Any, " choices"]) -> tuple[Layer, ...]:
         """The graph of one architecture, as published: cut edges are `Zeros`, and what leads nowhere is there too."""
-        read = Cut.of(self.choices, check_arch(self, arch))
-        graph = Graph((self.image_size, self.image_size, self.image_channels))
-        outputs = [0]
-        for i, place in enumerate(self._places):
-            inputs = [outputs[j] for j in place.inputs]
-            outputs.append(place.layers(graph, inputs, read.bound(place.slot.choices), f"blocks.{i}"))
-        return tuple(graph.layers)
+        image = (self.image_size, self.image_size, self.image_channels)
+        return layers(self.places, image, Cut.of(self.choices, check_arch(self, arch)))
 
     @cached_property
-    def _places(self) -> tuple["_Place", ...]:
-        """Every block, in order."""
-        return tuple(self._wired())
+    def places(self) -> tuple[Place, ...]:
+        """The stem, the edges and sums of every cell, reductions between the stages, and the head."""
+        return tuple(self._each_place())
 
-    def _wired(self) -> Iterator["_Place"]:
+    def _each_place(self) -> Iterator[Place]:
         position = count(1)
-        widths = [self.channels * 2**stage for stage in range(self.stages)]
-        yield _Place(kind="stem", inputs=(0,), ins=self.image_channels, outs=widths[0])
+        yield Place(recipe=Stem(outs=self.channels, stride=1, activation=None, epsilon=EPSILON))
         x = next(position)
-        for before, width in zip([None, *widths], widths, strict=False):
-            if before is not None:
-                yield _Place(kind="reduction", inputs=(x,), ins=before, outs=width)
+        for stage in range(self.stages):
+            if stage:
+                yield Place(recipe=ResidualReduction(outs=self.channels * 2**stage), inputs=(x,))
                 x = next(position)
             for _ in range(self.cells):
                 nodes = [x]
                 for node in range(1, 4):
                     terms = []
                     for start in range(node):
-                        edge = EDGES.index((start, node))
-                        yield _Place(kind="edge", inputs=(nodes[start],), ins=width, outs=width, edge=edge)
+                        yield Place(recipe=Edge(), inputs=(nodes[start],), choices=(("op", f"edge{start}{node}"),))
                         terms.append(next(position))
                     if len(terms) > 1:
-                        yield _Place(kind="sum", inputs=tuple(terms), ins=width, outs=width)
+                        yield Place(recipe=Total(), inputs=tuple(terms))
                     nodes.append(next(position) if len(terms) > 1 else terms[0])
                 x = nodes[-1]
-        yield _Place(kind="head", inputs=(x,), ins=widths[-1], outs=self.classes)
+        yield Place(recipe=NormHead(classes=self.classes), inputs=(x,))
 
 
 CHOICES = tuple(Choice(name=f"edge{start}{end}", options=OPERATIONS) for start, end in EDGES)
 
 
+def relu_conv_norm(b: Builder, x: Tensor, *, outs: int | None = None, kernel: int, stride: int = 1) -> Tensor:
+    """ReLU, a convolution to `outs` channels or as many as before, batch norm."""
+    more = {"norm": "norm", "epsilon": EPSILON}
+    return conv_norm(b, b.act(x, "relu"), "conv", outs or x.width, kernel, stride, **more)
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Place:
-    """A block of the space: what it is, what feeds it, and its channels."""
+class Edge:
+    """One of `OPERATIONS`. Its own choice: `op`."""
 
-    kind: Literal["stem", "reduction", "edge", "sum", "head"]
-    inputs: tuple[int, ...]
-    ins: int
-    outs: int
-    edge: int = 0
-
-    @property
-    def slot(self) -> Slot:
-        choices = (("op", CHOICES[self.edge].name),) if self.kind == "edge" else ()
-        return Slot(inputs=self.inputs, choices=choices)
-
-    def block(self, draw: Draw) -> nnx.Module:
-        match self.kind:
-            case "stem":
-                return Stem.init(draw, self.ins, self.outs, 1, None, EPSILON)
-            case "reduction":
-                return ResidualReduction.init(draw, self.ins, self.outs)
-            case "edge":
-                return edge(draw, self.outs)
-            case "sum":
-                return Plain(total)
-            case "head":
-                return NormHead.init(draw, self.ins, self.outs)
-
-    def layers(self, graph: Graph, xs: Sequence[int], read: Cut, path: str) -> int:
-        x = xs[0]
-        match self.kind:
-            case "stem":
-                return stem_layers(graph, self.outs, 1, None, path, EPSILON)
-            case "reduction":
-                y = relu_conv_norm_layers(graph, x, self.outs, 3, EPSILON, f"{path}.down", stride=2)
-                y = relu_conv_norm_layers(graph, y, self.outs, 3, EPSILON, f"{path}.conv")
-                return graph.sum(graph.conv(graph.avg_pool(x, 2, 2), self.outs, f"{path}.shortcut"), y)
-            case "edge":
-                return edge_layers(graph, x, OPERATIONS[read.index("op", OPERATIONS)], f"{path}.options.0")
-            case "sum":
-                for other in xs[1:]:
-                    x = graph.sum(x, other)
-                return x
-            case "head":
-                x = graph.activation(graph.norm(x, f"{path}.norm", EPSILON), "relu")
-                return graph.dense(graph.global_pool(x), self.outs, f"{path}.classifier")
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """What the edge gives its node."""
+        stretches: dict[str, Stretch] = {
+            "none": lambda b, x: b.zeros(x),
+            "skip_connect": lambda _, x: x,
+            "avg_pool_3x3": lambda b, x: b.avg_pool(x, 3),
+            "nor_conv_1x1": within("conv1x1", partial(relu_conv_norm, kernel=1)),
+            "nor_conv_3x3": within("conv3x3", partial(relu_conv_norm, kernel=3)),
+        }
+        return b.one_of(x, "op", [stretches[name] for name in OPERATIONS])
 
 
-def edge(draw: Draw, channels: int) -> OneOf:
-    """An edge with all `OPERATIONS`, in their order."""
-    pointwise, conv = (ReluConvNorm.init(draw, channels, channels, kernel, EPSILON) for kernel in (1, 3))
-    return OneOf([Plain(zeros), Plain(identity), Plain(average_pool_3x3), pointwise, conv])
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """A node: the sum of its edges, from the first on."""
+
+    def __call__(self, b: Builder, *xs: Tensor) -> Tensor:
+        """The sum."""
+        return reduce(b.add, xs)
 
 
-def edge_layers(graph: Graph, x: int, operation: str, path: str) -> int:
-    """Writes an edge of one operation behind position `x`."""
-    channels = graph.shape(x)[-1]
-    match operation:
-        case "none":
-            return graph.zeros(x)
-        case "skip_connect":
-            return x
-        case "avg_pool_3x3":
-            return graph.avg_pool(x, 3)
-        case "nor_conv_1x1":
-            return relu_conv_norm_layers(graph, x, channels, 1, EPSILON, path)
-        case _:
-            return relu_conv_norm_layers(graph, x, channels, 3, EPSILON, path)
-
-
-class ResidualReduction(nnx.Module):
+@dataclass(frozen=True, kw_only=True)
+class ResidualReduction:
     """Half the size: two ReLU-conv3x3-norms, the first at stride 2, plus the input's 2x2 means through a 1x1 conv."""
 
-    def __init__(self, down: ReluConvNorm, conv: ReluConvNorm, shortcut: Conv):
-        self.down, self.conv, self.shortcut = down, conv, shortcut
+    outs: int
 
-    @classmethod
-    def init(cls, draw: Draw, ins: int, outs: int) -> "ResidualReduction":
-        """From `ins` to `outs` channels."""
-        down, conv = ReluConvNorm.init(draw, ins, outs, 3, EPSILON, 2), ReluConvNorm.init(draw, outs, outs, 3, EPSILON)
-        return cls(down, conv, Conv.init(draw, ins, outs))
-
-    def cut(self, read: Reading) -> "ResidualReduction":
-        """Itself."""
-        return self
-
-    def cut_stats(self, read: Reading, stats: dict[str, Any]) -> dict[str, Any]:
-        """All of them."""
-        return stats
-
-    def __call__(
-        self, read: Reading, stats: dict[str, Any] | None, x: Float[Array, "..."]
-    ) -> tuple[Array, dict[str, Any]]:
-        """The reduced activations, and the statistics used."""
-        given, used = stats or {}, {}
-        y, used["down"] = self.down(read, given.get("down"), x)
-        y, used["conv"] = self.conv(read, given.get("conv"), y)
-        return self.shortcut(average_pool(x, 2, 2)) + y, used
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
+        """The reduced activations."""
+        y = within("down", partial(relu_conv_norm, outs=self.outs, kernel=3, stride=2))(b, x)
+        y = within("conv", partial(relu_conv_norm, kernel=3))(b, y)
+        return b.add(b.conv(b.avg_pool(x, 2, 2), "shortcut", self.outs), y)
 
 
-class NormHead(nnx.Module):
-    """Batch norm, ReLU, the mean over positions and a classifier. No choices."""
+@dataclass(frozen=True, kw_only=True)
+class NormHead:
+    """Batch norm, ReLU, the mean over positions and a classifier."""
 
-    def __init__(self, norm: Norm, classifier: Dense):
-        self.norm, self.classifier = norm, classifier
+    classes: int
 
-    @classmethod
-    def init(cls, draw: Draw, ins: int, classes: int) -> "NormHead":
-        """From `ins` channels."""
-        return cls(Norm.init(ins, EPSILON), Dense.init(draw, ins, classes))
-
-    def cut(self, read: Reading) -> "NormHead":
-        """Itself."""
-        return self
-
-    def cut_stats(self, read: Reading, stats: dict[str, Any]) -> dict[str, Any]:
-        """All of them."""
-        return stats
-
-    def __call__(
-        self, read: Reading, stats: dict[str, Any] | None, x: Float[Array, "..."]
-    ) -> tuple[Float[Array, "batch classes"], dict[str, Any]]:
+    def __call__(self, b: Builder, x: Tensor) -> Tensor:
         """Logits."""
-        x, used = self.norm(x, (stats or {}).get("norm"))
-        return self.classifier(jax.nn.relu(x).mean((1, 2))), {"norm": used}
+        return Classifier(classes=self.classes)(b, b.act(b.norm(x, "norm", EPSILON), "relu"))
 
 
 def cell_string(arch: Int[Any, " choices"] | Sequence[int]) -> str:

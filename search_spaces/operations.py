@@ -1,22 +1,11 @@
-"""A choice among operations, and the operations there are: zeros, identity, average pooling, ReLU-convolution-norm.
-
-Each operation is a block by itself; `OneOf` holds several of them and is a block whose own choice is `op`.
-"""
-
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+"""Operations without parameters that a cell may choose: average pooling and zeros, under the names of their layers."""
 
 import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float
 
-from search_spaces.elastic import Conv, Norm
-from search_spaces.initialise import Draw
-from search_spaces.layers import Graph, Padding, window_padding, windows
+from search_spaces.layers import Padding, window_padding, windows
 from search_spaces.named import named
-from search_spaces.reading import Cut, Reading
 
 Images = Float[Array, "batch height width channels"]
 Smaller = Float[Array, "batch out_height out_width out_channels"]
@@ -53,11 +42,6 @@ def _average_pool(x: Images, *, kernel: int, stride: int, padding: Padding | Non
     return x
 
 
-def average_pool_3x3(x: Images) -> Images:
-    """The mean over 3x3 windows, in the input's own size."""
-    return average_pool(x, 3)
-
-
 def zeros(x: Images) -> Images:
     """Zeros in the shape of the input: no connection."""
     return _named_zeros(x)
@@ -70,92 +54,3 @@ def _zeros(x: Images) -> Images:
 
 
 _named_zeros = named("Zeros", _zeros)
-
-
-def identity(x: Images) -> Images:
-    """The input as it is."""
-    return x
-
-
-def total(*xs: Images) -> Images:
-    """The sum, from the first on: a node of a cell."""
-    return sum(xs[1:], xs[0])
-
-
-class Plain(nnx.Module):
-    """A function without parameters as a block. No choices."""
-
-    def __init__(self, run: Callable[..., Array]):
-        self.run = run  # a function of a module: blocks that hold the same one share compiled programs
-
-    def cut(self, read: Reading) -> "Plain":
-        """Itself."""
-        return self
-
-    def cut_stats(self, read: Reading, stats: dict[str, Any]) -> dict[str, Any]:
-        """There are none."""
-        return stats
-
-    def __call__(self, read: Reading, stats: Any, *xs: Array) -> tuple[Array, dict[str, Any]]:
-        """What the function makes of the inputs."""
-        return self.run(*xs), {}
-
-
-class ReluConvNorm(nnx.Module):
-    """ReLU, a dense convolution, batch norm, in this order. No choices."""
-
-    def __init__(self, conv: Conv, norm: Norm):
-        self.conv, self.norm = conv, norm
-
-    @classmethod
-    def init(cls, draw: Draw, ins: int, outs: int, kernel: int, epsilon: float, stride: int = 1) -> "ReluConvNorm":
-        """From `ins` to `outs` channels."""
-        return cls(Conv.init(draw, ins, outs, kernel, stride), Norm.init(outs, epsilon))
-
-    def cut(self, read: Reading) -> "ReluConvNorm":
-        """Itself."""
-        return self
-
-    def cut_stats(self, read: Reading, stats: dict[str, Any]) -> dict[str, Any]:
-        """All of them."""
-        return stats
-
-    def __call__(self, read: Reading, stats: dict[str, Any] | None, x: Images) -> tuple[Smaller, dict[str, Any]]:
-        """The normalised activations, and the statistics used."""
-        y, used = self.norm(self.conv(jax.nn.relu(x)), (stats or {}).get("norm"))
-        return y, {"norm": used}
-
-
-def relu_conv_norm_layers(
-    graph: Graph, x: int, outs: int, kernel: int, epsilon: float, path: str, stride: int = 1
-) -> int:
-    """Writes a `ReluConvNorm` behind position `x`."""
-    x = graph.conv(graph.activation(x, "relu"), outs, f"{path}.conv", kernel, stride)
-    return graph.norm(x, f"{path}.norm", epsilon)
-
-
-class OneOf(nnx.Module):
-    """One of several blocks whose outputs have one shape. Its choice: `op`.
-
-    Each option has parameters and batch-norm statistics of its own. Masked, all run and their outputs are mixed (as in
-    DARTS, arXiv:1806.09055); cut and sliced, only the chosen one runs. Options have no choices of their own.
-    """
-
-    def __init__(self, options: Sequence[Any]):
-        self.options = nnx.List(options)
-
-    def cut(self, read: Cut) -> "OneOf":
-        """Its chosen option."""
-        return OneOf([self.options[read.index("op", self.options)].cut(read)])
-
-    def cut_stats(self, read: Cut, stats: dict[str, Any]) -> dict[str, Any]:
-        """The statistics of the chosen option."""
-        chosen = read.index("op", self.options)
-        return {"options": [self.options[chosen].cut_stats(read, stats["options"][chosen])]}
-
-    def __call__(self, read: Reading, stats: dict[str, Any] | None, *xs: Array) -> tuple[Array, dict[str, Any]]:
-        """The chosen option's output, and the statistics that each option used."""
-        given = stats["options"] if stats else [None] * len(self.options)
-        runs = [partial(option, read, own) for option, own in zip(self.options, given, strict=True)]
-        y, used = read.mixture("op", runs, *xs)
-        return y, {"options": used}

@@ -7,10 +7,12 @@ from flax import nnx
 
 from search_spaces import EXAMPLES
 from search_spaces.boxes import Box, around, boxes, whole
-from search_spaces.operations import OneOf, Plain, ReluConvNorm, identity
+from search_spaces.building import Block
+from search_spaces.nas_bench_201 import Edge
 from search_spaces.reading import Cut
 from search_spaces.sampling import sample
 from search_spaces.space import largest
+from search_spaces.widths import Width
 
 
 def test_the_smallest_box_has_every_marked_entry_and_no_row_too_many():
@@ -60,14 +62,11 @@ def test_a_kernel_needs_its_centre_and_the_matrices_on_the_way_to_it(kernel, sta
 
 
 def test_operations_that_are_not_chosen_need_nothing():
-    def build():
-        draw = lambda *shape: jax.numpy.ones(shape)  # noqa: E731
-        return OneOf([Plain(identity), ReluConvNorm.init(draw, 4, 4, 1, 1e-3), ReluConvNorm.init(draw, 4, 4, 3, 1e-3)])
-
-    block = nnx.eval_shape(build)
-    empty = [box.is_empty for box in boxes(block, Cut((("op", 2),)))]
-    assert empty == [True] * 3 + [False] * 3
-    assert all(box.is_empty for box in boxes(block, Cut((("op", 0),))))
+    draw = lambda *shape: jax.numpy.ones(shape)  # noqa: E731
+    block = nnx.eval_shape(lambda: Block.init(draw, Edge(), (Width(4),)))
+    empty = [box.is_empty for box in boxes(block, Cut((("op", 4),)))]
+    assert empty == [True] * 3 + [False] * 3  # the 1x1 convolution and its norm; the 3x3 and its
+    assert all(box.is_empty for box in boxes(block, Cut((("op", 1),))))
 
 
 class Halved(nnx.Module):

@@ -1,12 +1,10 @@
-"""Operations of a cell: pooling worked by hand and by brute force, and the choice among operations."""
+"""Operations of a cell without parameters: pooling worked by hand and by brute force, and zeros."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from search_spaces.operations import OneOf, Plain, average_pool, identity, total, zeros
-from search_spaces.reading import Cut, Masked, Whole
+from search_spaces.operations import average_pool, zeros
 
 
 def means(x, kernel, stride):
@@ -44,22 +42,6 @@ def test_pooling_keeps_a_precision():
     assert average_pool(jnp.ones((1, 4, 4, 2), jnp.bfloat16), 3).dtype == jnp.bfloat16
 
 
-ONE_OF = OneOf([Plain(zeros), Plain(identity), Plain(total)])
-X = jnp.asarray([[1.0, -2.0]])[:, None, None]
-
-
-def test_one_option_is_chosen_or_all_are_mixed():
-    for index, expected in enumerate([0 * X, X, X]):
-        read = Cut((("op", index),))
-        y, used = ONE_OF(read, None, X)
-        assert jnp.array_equal(y, expected)
-        assert used["options"][index] == {}
-        assert jnp.array_equal(ONE_OF.cut(read)(Whole(), None, X)[0], expected)
-    y, _ = ONE_OF(Masked({"op": jnp.asarray([0.5, 0.25, 0.25])}), None, X)
-    np.testing.assert_allclose(y, 0.5 * X)
-
-
-def test_equal_blocks_are_equal_in_structure():
-    """So that sliced execution compiles them once."""
-    structures = {jax.tree.structure(block) for block in (Plain(zeros), Plain(zeros), Plain(identity))}
-    assert len(structures) == 2
+def test_zeros_have_the_shape_and_precision_of_what_they_cut():
+    y = zeros(jnp.ones((1, 4, 4, 2), jnp.bfloat16))
+    assert (y.shape, y.dtype, float(jnp.abs(y).max())) == ((1, 4, 4, 2), jnp.bfloat16, 0)
