@@ -21,6 +21,7 @@ COSTS: dict[str, Callable[[Layer], int]] = {"macs": macs, "params": params}
 """Costs by name: of one layer."""
 
 LARGEST_TABLE = 10_000  # entries, each the cost of an architecture; what is larger is split by interactions
+LARGEST_STRAY = 256
 PROBES = 64
 ROUNDS = 5
 
@@ -112,7 +113,7 @@ def _terms(space: Space, measure: SlotCosts, small_only: bool) -> list[Factor] |
     truth = np.array([measure(row) for row in probes])
     for _ in range(ROUNDS):
         _widen(space, measure, scopes, bases)
-        if small_only and not all(_fits(space, scope) for scope in scopes):
+        if small_only and not (all(_fits(space, scope) for scope in scopes) and _stay(space, scopes)):
             return None
         try:
             tables = _tables(space, measure, scopes, rng)
@@ -178,6 +179,18 @@ def _tables(
 
 def _fits(space: Space, scope: Sequence[int] | set[int]) -> bool:
     return np.prod(option_counts(space)[list(scope)], dtype=object) <= LARGEST_TABLE
+
+
+def _stay(space: Space, scopes: Sequence[set[int]]) -> bool:
+    """Whether layers without a path hang on what their slot's other layers hang on, or on little else.
+
+    Where blocks without parameters follow each other (pools, cut edges), the slot before them gets the layers of all.
+    """
+    with_path, without = scopes[: len(scopes) // 2], scopes[len(scopes) // 2 :]
+    return all(
+        beside <= own or np.prod(option_counts(space)[list(beside)], dtype=object) <= LARGEST_STRAY
+        for own, beside in zip(with_path, without, strict=True)
+    )
 
 
 def _of_group(measure: SlotCosts, group: int, row: np.ndarray) -> int:
