@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from experiments.build import PACKAGES, build, describe, locate, nearest
-from experiments.plugins import import_plugin, named, place, with_search_path
+from experiments.plugins import import_plugin, named, with_search_path
+from nas.blame import place
 from nas.contracts import CONTRACTS
 from nas.contracts.check import Finding, findings
 from search_spaces.layers import total_macs, total_params

@@ -5,13 +5,14 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+
+from nas.blame import place
 
 SEARCH_PATH = "hydra.searchpath"
 CONFIGS = "configs"
@@ -89,17 +90,6 @@ def _nearest_module(name: str, missing: str) -> str:
     if close:
         return f"; did you mean `{parent + '.' if parent else ''}{close[0]}`?"
     return "" if parent else " here or on the Python path; go where it lies, or set PYTHONPATH"
-
-
-def place(error: BaseException) -> str:
-    """Where an author's code raised: file and line of the innermost frame that is neither ours nor a library's."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    ours = Path(__file__).parent.parent
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-    theirs = [f for f in frames if "site-packages" not in f.filename and ours not in Path(f.filename).parents]
-    last = (theirs or frames)[-1]
-    return f"{last.filename}, line {last.lineno}"
 
 
 def configs_of(module: ModuleType) -> Path | None:

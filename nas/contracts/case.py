@@ -17,7 +17,7 @@ from search_spaces.extract import Extracted, extract
 from search_spaces.layers import Layer
 from search_spaces.reading import Cut, Masked, masked
 from search_spaces.sampling import sample
-from search_spaces.space import Space, largest, smallest
+from search_spaces.space import Space, active, largest, option_counts, smallest
 from search_spaces.static import fixed_of, input_size, resize
 
 BATCH = 6
@@ -115,10 +115,20 @@ class Case:
             return np.stack(self.archs)
         return np.unique(np.asarray(sample(jax.random.key(5), self.space, 12)), axis=0)
 
-    @property
+    @cached_property
     def some(self) -> list[int]:
-        """Positions of two architectures, for what costs much: sampled ones where there are any."""
-        return list(range(len(self.archs)))[1:3] or [0]
+        """Positions of two architectures, for what costs much: of the sampled ones, those with most to mask.
+
+        That is, most genes that have an effect and could have a later option: what masks do shows there.
+        """
+        last = option_counts(self.space) - 1
+
+        def maskable(position: int) -> int:
+            arch = self.archs[position]
+            return int((active(self.space, arch) & (arch < last)).sum()) if len(arch) else 0
+
+        between = range(1, len(self.archs) - 1) or range(len(self.archs))
+        return sorted(sorted(between, key=maskable, reverse=True)[:2])
 
     @cached_property
     def layers(self) -> list[tuple[Layer, ...]]:

@@ -1,21 +1,19 @@
 """Runs the contracts over a space, one by one, and says of each whether it holds, and if not why and how to mend it."""
 
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 
+from nas.blame import place
 from nas.contracts import CHOICES, NETWORKS
 from nas.contracts.case import Case
 from nas.contracts.contract import Contract, ContractError, NotApplicable, name_of, promise_of
 from search_spaces.space import Space
 
 State = Literal["holds", "broken", "not applicable"]
-OURS = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ def _finding(contract: Contract, case: Case) -> Finding:
     except ContractError as error:
         state, reason, mend = "broken", _line(error.reason), _line(error.mend)
     except Exception as error:  # whatever an author's code raises is a finding
-        state, reason, mend = "broken", _line(f"{type(error).__name__}: {error}"), f"see {_place(error)}"
+        state, reason, mend = "broken", _line(f"{type(error).__name__}: {error}"), f"see {place(error)}"
     seconds = time.perf_counter() - begin
     return Finding(
         contract=name_of(contract),
@@ -95,11 +93,3 @@ def _waiting(contract: Contract, first: Contract) -> Finding:
 def _line(text: str) -> str:
     words = " ".join(text.split())
     return words if len(words) <= 400 else f"{words[:397]}..."
-
-
-def _place(error: BaseException) -> str:
-    """File, line and function of the innermost frame in the author's code, or else in ours."""
-    frames: list[Any] = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
-    theirs = [frame for frame in frames if OURS not in Path(frame.filename).parents] or frames
-    last = theirs[-1]
-    return f"{last.filename}, line {last.lineno}, in {last.name}"

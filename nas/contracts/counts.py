@@ -13,9 +13,9 @@ from hardware.weights import weight_shapes
 from nas.contracts.case import Case
 from nas.contracts.contract import ContractError, require
 from search_spaces.extract import weights
-from search_spaces.layers import Depthwise, total_macs, total_params
+from search_spaces.layers import total_macs, total_params
 from search_spaces.named import named_kind
-from search_spaces.real_taps import macs_on_image
+from search_spaces.real_taps import total_macs_on_image
 from search_spaces.trace import trace
 
 MASK_MAKERS = frozenset({"iota", "eq", "lt", "le", "gt", "ge", "select_n", "convert_element_type", "and"})
@@ -140,50 +140,44 @@ def traced_networks_have_the_layers_that_the_space_writes(case: Case) -> None:
 def the_compiler_counts_the_same(case: Case) -> None:
     """XLA's cost analysis finds twice the multiply-accumulates of the taps that meet the image."""
     for i in case.some:
-        layers = case.layers[i]
-        said = [2 * macs_on_image(one, layers[one.inputs[0]].shape) for one in layers if one.inputs]
-        # A depthwise convolution of ours is written tap by tap: XLA is asked about one of its own of the same shape.
-        depthwise = sum(
-            convolution_flops(layers[one.inputs[0]].shape, one) for one in layers if isinstance(one, Depthwise)
-        )
-        done = product_flops(jaxpr_of(case, i)) + depthwise
+        said = 2 * total_macs_on_image(case.layers[i])
+        done = product_flops(jaxpr_of(case, i))
         require(
-            done == sum(said),
-            f"XLA counts {done:,} operations for an image, `layers` say twice {sum(said) // 2:,} multiply-accumulates",
+            done == said,
+            f"XLA counts {done:,} operations for an image, `layers` say twice {said // 2:,} multiply-accumulates",
             "let `layers` say strides, paddings, dilations and groups as the network has them",
         )
 
 
-def convolution_flops(before: tuple[int, int, int], layer: Depthwise) -> int:
-    """XLA's operations of a depthwise convolution, as a grouped one."""
-    pad, channels = layer.dilation * (layer.kernel // 2), layer.shape[-1]
+def product_flops(jaxpr: Any) -> int:
+    """XLA's operations of all matrix products and convolutions."""
+    total = 0
+    for equation in jaxpr.eqns:
+        operands = tuple((v.aval.shape, np.dtype(v.aval.dtype)) for v in equation.invars)
+        kind, attributes = named_kind(str(equation.params.get("name", ""))) or ("", {})
+        if kind == "Depthwise":
+            # Ours is written tap by tap: XLA is asked about one of its own of the same shape.
+            total += flops(_depthwise(attributes["stride"]), *operands)
+        elif equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            total += flops(_bound(equation.primitive, tuple(sorted(equation.params.items(), key=str))), *operands)
+        else:
+            total += sum(map(product_flops, inner(equation)))
+    return total
 
+
+@lru_cache(maxsize=16)
+def _depthwise(stride: int) -> Any:
     def run(x: jax.Array, weight: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(
             x,
             weight,
-            (layer.stride,) * 2,
-            ((pad, pad),) * 2,
-            rhs_dilation=(layer.dilation,) * 2,
+            (stride, stride),
+            [(size // 2, size // 2) for size in weight.shape[:2]],
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=channels,
+            feature_group_count=x.shape[-1],
         )
 
-    return flops(
-        run, ((1, *before), np.dtype(np.float32)), ((layer.kernel, layer.kernel, 1, channels), np.dtype(np.float32))
-    )
-
-
-def product_flops(jaxpr: Any) -> int:
-    """XLA's operations of all matrix products and convolutions but those of custom depthwise ones."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
-            shapes = tuple((v.aval.shape, v.aval.dtype) for v in equation.invars)
-            total += flops(_bound(equation.primitive, tuple(sorted(equation.params.items(), key=str))), *shapes)
-        elif not is_depthwise(equation):
-            total += sum(map(product_flops, inner(equation)))
-    return total
+    return run
 
 
 @lru_cache(maxsize=1024)
