@@ -7,19 +7,18 @@ network is the first so many channels and heads of a wider one, a shallower one 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from itertools import product
+from typing import Any
 
 from jaxtyping import Int, PRNGKeyArray
 
-from search_spaces.encoder import Embedding, EncoderLayer, EncoderPlan, Readout, readout_layers
-from search_spaces.initialise import Draw, drawn
-from search_spaces.layers import Graph, Layer
-from search_spaces.network import Network, Slot
+from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.layers import Layer
+from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
-
-Pool = Literal["mean", "class"]
+from search_spaces.token_recipes import PATCH, Embedding, EncoderLayer, Pool, Readout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +30,18 @@ class VisionTransformer:
     References:
       AutoFormer (arXiv:2107.00651).
       Differs: parameters reach as far as the largest options (the authors' supernet is somewhat wider); dense layers
-      start with LeCun's variance instead of a deviation of 0.02; no dropout and no stochastic depth; a resolution may
-      be a choice, with positions of its own.
+      start with LeCun's variance instead of a deviation of 0.02; no dropout and no stochastic depth. The resolution
+      and the size of patches may be choices, as in FlexiViT (arXiv:2212.08013): positions of every grid, and the map
+      of every patch, are the learned ones resized.
 
     Attributes:
       image_size: height and width of the images, px, where the resolution is no choice.
       image_channels: 1 for grey, 3 for colour.
       classes: how many.
       resolutions: options for the resolution that images are resized to, px; a static choice. Empty for none.
-      patch: side of the squares that become tokens, px; divides each resolution.
+      patch: side of the squares that become tokens, px, where it is no choice; else of those whose map is learned.
+      patches: options for the side of the squares, px, the largest first; a static choice. Empty for none. Each divides
+        each resolution.
       dims: options for the channels of a token, one choice for all layers.
       depths: options for the number of encoder layers.
       heads: options for each layer's number of heads.
@@ -56,6 +58,7 @@ class VisionTransformer:
     classes: int = 1000
     resolutions: tuple[int, ...] = ()
     patch: int = 16
+    patches: tuple[int, ...] = ()
     dims: tuple[int, ...] = (192, 216, 240)
     depths: tuple[int, ...] = (12, 13, 14)
     heads: tuple[int, ...] = (3, 4)
@@ -83,32 +86,33 @@ class VisionTransformer:
                     f"`{name}` must be positive and increase strictly, got {values};"
                     f" did you mean {tuple(sorted({v for v in values if v > 0})) or (1,)}?"
                 )
-        for side in self.resolutions or (self.image_size,):
-            if side % self.patch:
-                nearest = max(self.patch, round(side / self.patch) * self.patch)
-                raise ValueError(f"images must be whole patches of {self.patch} px, got {side} px; nearest: {nearest}")
+        if self.patches and (list(self.patches) != sorted(set(self.patches), reverse=True) or min(self.patches) < 1):
+            better = tuple(sorted({patch for patch in self.patches if patch > 0}, reverse=True)) or (16,)
+            raise ValueError(
+                f"`patches` must be positive and decrease strictly, the fewest tokens first, got {self.patches};"
+                f" did you mean {better}?"
+            )
+        for side, patch in product(self._sizes, self._patches):
+            if side % patch:
+                nearest = max(patch, round(side / patch) * patch)
+                raise ValueError(f"images must be whole patches of {patch} px, got {side} px; nearest: {nearest}")
         if min(self.dims) * min(self.mlp_ratios) < 1:
             raise ValueError(f"`mlp_ratios` must leave a hidden channel of {min(self.dims)}, got {self.mlp_ratios}")
         if self.pool == "class" and not self.class_token:
             raise ValueError("`pool` is `class`, but there is no class token; set class_token=True or pool=`mean`")
         check_choices(self.choices)
 
-    @cached_property
-    def plan(self) -> EncoderPlan:
-        """What each encoder layer may be."""
-        return EncoderPlan(
-            dims=self.dims,
-            heads=self.heads,
-            mlp_ratios=self.mlp_ratios,
-            head_dim=self.head_dim,
-            reach=self.relative_reach,
-            class_token=self.class_token,
-            epsilon=self.epsilon,
-        )
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return self.resolutions or (self.image_size,)
+
+    @property
+    def _patches(self) -> tuple[int, ...]:
+        return self.patches or (self.patch,)
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """The resolution, the width, the depth, then per layer its heads and its ratio."""
+        """The resolution, the patches, the width, the depth, then per layer its heads and its ratio."""
         return self._choices
 
     @cached_property
@@ -118,52 +122,51 @@ class VisionTransformer:
     def _each_choice(self) -> Iterator[Choice]:
         if self.resolutions:
             yield Choice(name=RESOLUTION, options=self.resolutions, static=True)
+        if self.patches:  # smaller ones make more tokens, but need fewer weights to map them
+            yield Choice(name=PATCH, options=self.patches, static=True, ordered=False)
         yield Choice(name="dim", options=self.dims)
         yield Choice(name="depth", options=self.depths)
         for layer in range(1, max(self.depths) + 1):
-            at_least = self._at_least(layer)
-            requires = ("depth", at_least) if at_least else None
+            requires = present("depth", self.depths, layer)
             yield Choice(name=f"layer{layer}.heads", options=self.heads, requires=requires)
             yield Choice(name=f"layer{layer}.mlp_ratio", options=self.mlp_ratios, requires=requires)
 
-    def _at_least(self, layer: int) -> int:
-        """The index of the depth from which a layer, counted from 1, is there."""
-        return next(index for index, depth in enumerate(self.depths) if depth >= layer)
-
     @cached_property
-    def _slots(self) -> tuple[Slot, ...]:
-        dim, resolution = ("dim", "dim"), ((RESOLUTION, RESOLUTION),) if self.resolutions else ()
-        slots = [Slot(inputs=(0,), choices=(dim, *resolution))]
+    def places(self) -> tuple[Place, ...]:
+        """Patches to tokens, every encoder layer that may be there, tokens to logits."""
+        return tuple(self._each_place())
+
+    def _each_place(self) -> Iterator[Place]:
+        embedding = Embedding(
+            dims=self.dims,
+            sizes=self._sizes,
+            patches=self._patches,
+            learned=self.patch,
+            class_token=self.class_token,
+        )
+        shaping = [name for name, options in ((RESOLUTION, self.resolutions), (PATCH, self.patches)) if options]
+        yield Place(recipe=embedding, choices=tuple((name, name) for name in (*shaping, "dim")))
+        encoder = EncoderLayer(
+            heads=self.heads,
+            mlp_ratios=self.mlp_ratios,
+            head_dim=self.head_dim,
+            reach=self.relative_reach,
+            class_token=self.class_token,
+            epsilon=self.epsilon,
+        )
         for layer in range(1, max(self.depths) + 1):
-            choices = (dim, *((own, f"layer{layer}.{own}") for own in ("heads", "mlp_ratio")))
-            at_least = self._at_least(layer)
-            slots.append(Slot(inputs=(layer,), choices=choices, when=("depth", at_least) if at_least else None))
-        return (*slots, Slot(inputs=(len(slots),), choices=(dim,)))
+            choices = tuple((own, f"layer{layer}.{own}") for own in ("heads", "mlp_ratio"))
+            yield Place(recipe=encoder, choices=choices, when=present("depth", self.depths, layer))
+        yield Place(
+            recipe=Readout(classes=self.classes, pool=self.pool, class_token=self.class_token, epsilon=self.epsilon)
+        )
 
     def supernet(self, key: PRNGKeyArray) -> Network:
         """A new supernet: parameters for the largest of every option. Wrap in `jax.jit`: eager creation is slow."""
-        return drawn(key, self._network)
+        return supernet(key, self.places, self.image_channels)
 
-    def _network(self, draw: Draw) -> Network:
-        sides = [size // self.patch for size in self.resolutions or (self.image_size,)]
-        blocks = [
-            Embedding.init(draw, self.image_channels, self.patch, sides, self.dims, self.class_token),
-            *(EncoderLayer.init(draw, self.plan) for _ in range(max(self.depths))),
-            Readout.init(draw, self.dims, self.classes, self.pool, self.class_token, self.epsilon),
-        ]
-        return Network(self._slots, blocks)
-
-    def layers(self, arch: Int[object, " choices"]) -> tuple[Layer, ...]:
+    def layers(self, arch: Int[Any, " choices"]) -> tuple[Layer, ...]:
         """The graph of one architecture; paths are those of the extracted network."""
         read = Cut.of(self.choices, check_arch(self, arch))
-        size = self.resolutions[read.fixed(RESOLUTION)] if self.resolutions else self.image_size
-        graph = Graph((size, size, self.image_channels))
-        x = graph.patch_embed(0, self.dims[read.index("dim", self.dims)], "blocks.0.patches", self.patch)
-        x = graph.positions(x, "blocks.0.positions.0", self.class_token)
-        slots = self._slots[1:-1]
-        there = [slot for slot in slots if slot.is_there(read)]
-        for position, slot in enumerate(there, 1):
-            x = self.plan.layers(graph, x, read.bound(slot.choices), f"blocks.{position}")
-        path = f"blocks.{len(there) + 1}"
-        readout_layers(graph, x, self.classes, self.pool, self.class_token, path, self.epsilon)
-        return tuple(graph.layers)
+        side = self._sizes[read.fixed(RESOLUTION)]
+        return layers(self.places, (side, side, self.image_channels), read)

@@ -19,7 +19,7 @@ from search_spaces.layers import (
     total_macs,
     total_params,
 )
-from search_spaces.reading import Cut, masked
+from search_spaces.reading import masked
 from search_spaces.sliced import Sliced
 from search_spaces.space import largest, options, size, smallest
 from search_spaces.static import fixed_of
@@ -200,16 +200,17 @@ def by_hand(space, arch, named, images):
             vectors.append([rows[i] + columns[j] for i, j in [(0, 0)] * space.class_token + at])
         return np.array([[rows[0] + columns[0]] * tokens] * space.class_token + vectors)
 
-    patch, side = space.patch, images.shape[1] // space.patch
+    patch = chosen.get("patch", space.patch)
+    side = images.shape[1] // patch
     x = np.zeros((len(images), side**2, chosen["dim"]))
     for i in range(side**2):
         row, column = divmod(i, side)
         square = images[:, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
         x[:, i] = np.einsum("bhwc,hwcd->bd", square, named["blocks.0.patches.weight"]) + named["blocks.0.patches.bias"]
     if space.class_token:
-        token = np.broadcast_to(named["blocks.0.positions.0.token"], (len(images), 1, chosen["dim"]))
+        token = np.broadcast_to(named["blocks.0.positions.token"], (len(images), 1, chosen["dim"]))
         x = np.concatenate([token, x], 1)
-    x = x + named["blocks.0.positions.0.weight"]
+    x = x + named["blocks.0.positions.weight"]
     for layer in range(1, chosen["depth"] + 1):
         path = f"blocks.{layer}"
         h = norm(x, f"{path}.attention_norm")
@@ -272,29 +273,46 @@ def test_masked_and_extracted_answer_as_numpy_does(space):
             np.testing.assert_allclose(jax.jit(alone)(images), expected, rtol=1e-9, atol=1e-9)
 
 
+GRIDS = VisionTransformer(
+    resolutions=(8, 16),
+    patch=4,
+    patches=(8, 4),
+    dims=(6, 8),
+    depths=(1,),
+    heads=(1, 2),
+    head_dim=4,
+    mlp_ratios=(2.0,),
+    relative_reach=1,
+    classes=3,
+)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiles")
-def test_each_resolution_has_positions_of_its_own():
-    space = VisionTransformer(
-        resolutions=(4, 8), patch=4, dims=(6, 8), depths=(1,), heads=(1, 2), head_dim=4, mlp_ratios=(2.0,), classes=3
-    )
-    supernet = lively(space)
+def test_each_grid_has_the_learned_positions_resized():
+    """Images of 8 and 16 px in patches of 8 and 4: 1, 2, 2 and 4 on a side, the last of them learned."""
+    supernet = lively(GRIDS)
+    learned = np.asarray(supernet.blocks[0].positions.weight)
+    assert learned.shape == (1 + 4 * 4, 8)
     with jax.enable_x64(True):
-        for resolution, tokens in ((0, 1 + 1), (1, 4 + 1)):
-            arch = np.array([resolution, 1, 0, 0, 0], np.int32)
-            images = np.random.default_rng(1).normal(size=(2, 4 * (resolution + 1), 4 * (resolution + 1), 3))
-            logits, stats = jax.jit(lambda images, arch=arch: supernet(masked(space, arch), images))(images)
-            alone = extract(space, supernet, arch, stats)
-            named = weights(alone)
-            assert named["blocks.0.positions.0.weight"].shape == (tokens, 8)
-            np.testing.assert_allclose(logits, by_hand(space, arch, named, images), rtol=1e-9, atol=1e-9)
-            sliced = Sliced(space).forward(jax.tree.map(jnp.asarray, supernet), arch, jnp.asarray(images))[0]
+        for (resolution, patch), side in {(0, 0): 1, (0, 1): 2, (1, 0): 2, (1, 1): 4}.items():
+            arch = np.array([resolution, patch, 1, 0, 0, 0], np.int32)
+            images = np.random.default_rng(1).normal(size=(2, 8 * (resolution + 1), 8 * (resolution + 1), 3))
+            logits, stats = jax.jit(lambda images, arch=arch: supernet(masked(GRIDS, arch), images))(images)
+            named = weights(extract(GRIDS, supernet, arch, stats))
+            positions = named["blocks.0.positions.weight"]
+            assert positions.shape == (1 + side**2, 8)
+            resized = jax.image.resize(jnp.asarray(learned[1:]).reshape(4, 4, 8), (side, side, 8), "bilinear")
+            np.testing.assert_allclose(positions[1:], resized.reshape(-1, 8), rtol=1e-9, atol=1e-9)
+            np.testing.assert_array_equal(positions[0], learned[0])  # the class token stands nowhere
+            np.testing.assert_allclose(logits, by_hand(GRIDS, arch, named, images), rtol=1e-9, atol=1e-9)
+            sliced = Sliced(GRIDS).forward(jax.tree.map(jnp.asarray, supernet), arch, jnp.asarray(images))[0]
             np.testing.assert_allclose(sliced, logits, rtol=1e-9, atol=1e-9)
-            assert space.layers(arch)[0].shape == (images.shape[1], images.shape[1], 3)
-            assert sum(w.size for w in named.values()) == total_params(space.layers(arch))
-    read = Cut.of(space.choices, smallest(space))
-    assert len(supernet.cut(read).blocks[0].positions) == 1
-    assert fixed_of(space, largest(space)) == (("resolution", 1),)
+            layers = GRIDS.layers(arch)
+            assert layers[0].shape == (images.shape[1], images.shape[1], 3)
+            assert {layer.side for layer in layers if isinstance(layer, RelativeScores | RelativeMix)} == {side}
+            assert sum(w.size for w in named.values()) == total_params(layers)
+    assert fixed_of(GRIDS, largest(GRIDS)) == (("resolution", 1), ("patch", 1))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +320,8 @@ def test_each_resolution_has_positions_of_its_own():
     [
         ({"image_size": 30, "patch": 4}, "whole patches of 4 px, got 30 px; nearest: 32"),
         ({"resolutions": (16, 20), "patch": 16}, "whole patches of 16 px, got 20 px"),
+        ({"image_size": 32, "patches": (16, 12)}, "whole patches of 12 px, got 32 px; nearest: 36"),
+        ({"patches": (8, 16)}, r"`patches` must be positive and decrease strictly.*did you mean \(16, 8\)\?"),
         ({"pool": "class", "class_token": False}, "no class token"),
         ({"heads": (4, 3)}, r"`heads` must be positive and increase strictly, got \(4, 3\); did you mean \(3, 4\)"),
         ({"dims": ()}, "`dims` must be positive"),
