@@ -14,7 +14,7 @@ class Tracking(Protocol):
         """Begins, once a run has its folder."""
         ...
 
-    def log(self, numbers: Mapping[str, float]) -> None:
+    def log(self, numbers: Mapping[str, int | float]) -> None:
         """Takes some numbers, in order."""
         ...
 
@@ -30,7 +30,7 @@ class NoTracking:
     def start(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Does nothing."""
 
-    def log(self, numbers: Mapping[str, float]) -> None:
+    def log(self, numbers: Mapping[str, int | float]) -> None:
         """Does nothing."""
 
     def finish(self) -> None:
@@ -80,7 +80,7 @@ class Wandb:
         except WandbError as error:
             raise ValueError(f"tracking.mode={self.mode}: {error}; run `wandb login`, or use offline") from error
 
-    def log(self, numbers: Mapping[str, float]) -> None:
+    def log(self, numbers: Mapping[str, int | float]) -> None:
         """Logs one step."""
         import wandb
 

@@ -1,6 +1,6 @@
 """An objective is one column of costs, lower is better; a constraint is an objective with a bound."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,12 @@ from jaxtyping import Bool, Float, Int
 from hardware.cost import Cost
 from hardware.target import Target
 from predictors.features import features
+from search_spaces.bounds import bounds, descend
 from search_spaces.layers import total_macs, total_params
-from search_spaces.space import Space, option_counts, smallest
+from search_spaces.space import Space, smallest
+
+ADDITIVE = ("macs", "params")
+"""Costs whose lowest value over a space is known exactly; of others it is found by changing one gene at a time."""
 
 INFEASIBLE = 1e6
 """Above every cost that occurs: what breaks a bound is worse than all that keeps it, and by its violation."""
@@ -112,25 +116,6 @@ def feasible(judged: Sequence[Judged], objectives: Sequence[Objective]) -> Bool[
     return violations(judged, objectives) == 0
 
 
-def lowest(space: Space, cost: Callable[[Int[np.ndarray, " choices"]], float]) -> tuple[float, tuple[int, ...]]:
-    """The lowest value of a cost that changing one gene at a time can reach from the smallest architecture.
-
-    Exact where the cost grows with every option; elsewhere an upper bound on the lowest value.
-    """
-    best = smallest(space)
-    value = cost(best)
-    improved = True
-    while improved:  # ends: every pass but the last lowers the value, over finitely many architectures
-        improved = False
-        for gene, options in enumerate(option_counts(space)):
-            for option in range(options):
-                row = best.copy()
-                row[gene] = option
-                if (candidate := cost(row)) < value:
-                    best, value, improved = row, candidate, True
-    return value, tuple(best.tolist())
-
-
 def check_reachable(space: Space, prices: Prices, objectives: Sequence[Objective]) -> None:
     """Refuses bounds that no architecture keeps, before anything is searched. Errors are only known by judging.
 
@@ -140,9 +125,12 @@ def check_reachable(space: Space, prices: Prices, objectives: Sequence[Objective
     for objective in objectives:
         if objective.bound is None or objective.cost == "val_error":
             continue
-        value, arch = lowest(space, lambda row, label=objective.label: prices(row)[label].value)
-        if value > objective.bound:
+        if objective.cost in ADDITIVE:
+            lowest = bounds(space, objective.cost).lowest
+        else:
+            lowest = descend(space, lambda row, label=objective.label: prices(row)[label].value, smallest(space), 1)
+        if lowest.value > objective.bound:
             raise ValueError(
-                f"found no network with {objective.label} at most {objective.bound:g};"
-                f" the lowest reached is {value!r} (architecture {list(arch)}): raise the bound to at least that"
+                f"found no network with {objective.label} at most {objective.bound:g}; the lowest reached is"
+                f" {float(lowest.value)!r} (architecture {lowest.arch.tolist()}): raise the bound to at least that"
             )
