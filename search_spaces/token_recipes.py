@@ -105,7 +105,7 @@ def positions(
         cut=lambda module, read: module.cut(x.width.read(read), side(read)),
         run=lambda module, _, array: module(array),
         write=lambda graph, _, at, path, __: graph.positions(at, path, class_token),
-        clean=True,
+        clean=False,
     )
 
 
@@ -144,13 +144,14 @@ class Embedding:
         return positions(b, x, "positions", largest, self._side, self.class_token)
 
     def _patch(self, read: Reading) -> int:
-        return _chosen(read, PATCH, self.patches)
+        return chosen(read, PATCH, self.patches)
 
     def _side(self, read: Reading) -> int:
-        return _chosen(read, RESOLUTION, self.sizes) // self._patch(read)
+        return chosen(read, RESOLUTION, self.sizes) // self._patch(read)
 
 
-def _chosen(read: Reading, choice: str, options: tuple[int, ...]) -> int:
+def chosen(read: Reading, choice: str, options: tuple[int, ...]) -> int:
+    """The option of a static choice, or the only one there is."""
     return options[read.fixed(choice) if len(options) > 1 else 0]
 
 
