@@ -24,7 +24,7 @@ from search_spaces.widths import Width, elastic, joined
 EPSILON = 1e-5  # of batch norm, as in the published implementations
 
 
-def rounded(channels: float) -> int:
+def rounded(channels: int | float) -> int:
     """Channels as they are built: multiples of 4, so that half of them is a whole number."""
     return make_divisible(channels, 4)
 
