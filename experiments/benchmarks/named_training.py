@@ -23,7 +23,7 @@ from search_spaces.space import check_arch
 from search_spaces.static import RESOLUTION
 from search_spaces.trace import trace
 
-SIDE, CLASSES, BATCH = 64, 10, 4
+SIDE, CLASSES, BATCH = 64, 10, 8
 LEARNED = 0.02  # of Polyak's step, the loss over the squared gradient: about so much of the loss is gone after it
 
 
@@ -49,7 +49,8 @@ def small(name: str) -> Point:
     """A named network for few classes and small images, where its definition allows; else as it was published."""
     make = NAMED[name]
     known = inspect.signature(make).parameters
-    point = make(**{key: value for key, value in (("image_size", SIDE), ("classes", CLASSES)) if key in known})
+    wanted = {"image_size": SIDE, "classes": CLASSES}
+    point = make(**{key: min(value, known[key].default) for key, value in wanted.items() if key in known})
     space, (height, width, channels) = point.space, point.layers()[0].shape
     if min(height, width) <= SIDE:
         return point
@@ -113,6 +114,6 @@ def step_and_export(name: str) -> Step:
     loss_after, logits, stats, _ = step(network)
     runtime = OnnxRuntime()
     session = runtime.prepare(to_onnx(layers, weights(Extracted(network, stats))))
-    exported = runtime.run(session, np.asarray(images).transpose(0, 3, 1, 2))
+    exported = runtime.run(session, np.asarray(images).transpose(0, 3, 1, 2)).reshape(logits.shape)
     differs = float(np.abs(exported - logits).max() / np.abs(logits).max())
     return Step(image=image, loss=float(loss), loss_after=float(loss_after), differs=differs)
