@@ -109,12 +109,15 @@ def pool(graph: OnnxGraph, position: int, layer: AvgPool | MaxPool) -> Tensor:
 
 
 def global_pool(graph: OnnxGraph, position: int) -> Tensor:
-    """The mean over all positions: an image's becomes one of a single position, that of tokens a vector."""
+    """The mean over all positions: of an image one of a single position; of tokens, or as the answer, a vector."""
     writer, (source,) = graph.writer(position), graph.layers[position].inputs
     if graph.layout(source) == "tokens":
         axes = writer.constant(np.array([1]))
         return Tensor(name=writer.node("ReduceMean", [graph.read(source, "tokens"), axes], keepdims=0), layout="vector")
-    return Tensor(name=writer.node("GlobalAveragePool", [graph.read(source, "image")]), layout="image")
+    name = writer.node("GlobalAveragePool", [graph.read(source, "image")])
+    if not graph.readers[position]:
+        return Tensor(name=writer.node("Flatten", [name]), layout="vector")
+    return Tensor(name=name, layout="image")
 
 
 def joined(graph: OnnxGraph, position: int, layer: Concat | Channels | Shuffle) -> Tensor:

@@ -1,13 +1,16 @@
 """A small instance of every space, in which every option shows: what the contracts and the tests run over."""
 
 from search_spaces.fbnet import FbNet, FbNetStage
+from search_spaces.ghostnet import GhostNet, GhostStage
 from search_spaces.mcunet import McuNet
 from search_spaces.mnasnet import MnasNet, MnasStage
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.ofa_mobilenet import OfaMobileNet, OfaStage
 from search_spaces.proxyless import Proxyless, ProxylessStage
+from search_spaces.shufflenet import ShuffleNetV2, ShuffleStage
 from search_spaces.space import Space
+from search_spaces.squeezenet import Fire, SqueezeNet
 from search_spaces.vision_transformer import VisionTransformer
 
 EXAMPLES: tuple[Space, ...] = (
@@ -83,5 +86,38 @@ EXAMPLES: tuple[Space, ...] = (
         stem_channels=8,
         stages=(FbNetStage(width=8, layers=1), FbNetStage(width=16, layers=1, stride=2)),
         head_channels=24,
+    ),
+    ShuffleNetV2(
+        image_size=16,
+        image_channels=1,
+        classes=5,
+        stem_channels=4,
+        stages=(ShuffleStage(width=16, units=2),),
+        operations=("shuffle_3x3", "shuffle_5x5", "xception_3x3"),
+        scales=(0.5, 1.0),
+        head_channels=16,
+    ),
+    GhostNet(
+        image_size=10,
+        image_channels=1,
+        classes=5,
+        widths=(0.5, 1.0),
+        stem_channels=8,
+        stages=(
+            GhostStage(width=8, hiddens=(16,), expansions=(0.5, 1.0), squeeze_excite=(False,)),
+            GhostStage(width=16, hiddens=(24,), expansions=(1.0,), stride=2),
+        ),
+        head_channels=16,
+        mix_channels=16,
+    ),
+    SqueezeNet(
+        image_size=18,
+        image_channels=1,
+        classes=10,
+        stem_channels=8,
+        fires=(Fire(channels=16, pooled=True), Fire(channels=24, pooled=True)),
+        expands=(0.5, 1.0),
+        squeezes=(0.25, 0.5),
+        shares=(0.25, 0.5),
     ),
 )

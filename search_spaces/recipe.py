@@ -31,7 +31,7 @@ from search_spaces.initialise import Draw
 from search_spaces.layers import Graph, Nonlinearity, Padding, ceil_padding, same_padding
 from search_spaces.operations import average_pool, zeros
 from search_spaces.reading import Cut, Reading
-from search_spaces.widths import Channels, Width, as_width, joined
+from search_spaces.widths import Channels, Join, Width, as_width, joined
 
 Stretch = Callable[["Builder", "Tensor"], "Tensor"]
 Kernel = int | tuple[int, ...]
@@ -231,7 +231,10 @@ class Builder(ABC):
         return y if kind in GATES else self.cleaned(y)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
-        """The sum of two tensors of one shape."""
+        """The sum of two tensors of one shape; joined channels lie unlike those of one elastic width."""
+        shapes = [(x.width.largest, not x.width.is_fixed and isinstance(x.width, Join)) for x in (x, y)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"channels of {x.width} and {y.width} don't lie alike, so they cannot be added")
         return self.function([x, y], y.width, run=jnp.add, write=Graph.sum)
 
     def scale(self, x: Tensor, gate: Tensor) -> Tensor:
