@@ -21,7 +21,7 @@ TRAINED, VALIDATED, STEP = 16, 8, 4  # images
 def one_compile_serves_all(case: Case) -> None:
     """A training step and the judge are traced once for each combination of static choices, whatever is trained.
 
-    Every architecture is trained and judged on abstract values, which compiles nothing; one of them for real.
+    Every architecture is trained and judged on abstract values, which compiles nothing; one is trained for real.
     """
     height, width, _ = case.shape
     if height != width:
@@ -59,8 +59,6 @@ def one_compile_serves_all(case: Case) -> None:
         f"a training step of the largest network gives the loss {float(loss)}",
         "normalise before activations grow, or guard what divides",
     )
-    error = float(quick(lambda params: judged(params, arch).val_error)(state.params))
-    require(0 <= error <= 1, f"the judge gives an error of {error}", mend)
 
 
 def shapes_of(tree: Any) -> Any:
