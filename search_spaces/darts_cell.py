@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import combinations
 
+import jax
+from jaxtyping import Array
+
+from search_spaces.axes import EVERYTHING
+from search_spaces.elastic import Conv
+from search_spaces.layers import Padding
+from search_spaces.named import named
 from search_spaces.recipe import Builder, Tensor, within
 from search_spaces.stretches import conv_norm
 from search_spaces.widths import Width
 
 EPSILON = 1e-5  # of batch norm
 
-SHIFTED = (-1, 1, -1, 1)  # the image from its second row and column on; one more of zeros, where its sides are odd
+SHIFTED = (-1, 1, -1, 1)  # padding: the image from its second row and column on; zeros beyond, where its sides are odd
 
 Operation = Callable[..., Tensor]  # of a builder, an input and a stride
 
@@ -28,8 +35,27 @@ def factorized_reduce(b: Builder, x: Tensor, channels: int) -> Tensor:
     """Half the size by two pointwise convolutions at stride 2, one of the image shifted by a row and a column."""
     x = b.act(x, "relu")
     even = b.conv(x, "even", channels // 2, stride=2)
-    odd = b.conv(x, "odd", channels // 2, stride=2, padding=SHIFTED)
+    odd = b.layer(
+        x,
+        "odd",
+        Width(channels // 2),
+        init=lambda draw, ins, outs: Conv.init(draw, ins, outs, stride=2),
+        cut=lambda module, read: module.cut(x.width.read(read), EVERYTHING),
+        run=lambda module, _, array: _of_odd_positions(array, module.weight[...]),
+        write=lambda graph, _, at, path, outs: graph.conv(at, outs, path, stride=2, padding=SHIFTED),
+        clean=True,
+    )
     return b.norm(b.concat(even, odd), "norm", EPSILON)
+
+
+def _convolved(x: Array, weight: Array, *, stride: int, padding: Padding) -> Array:
+    """As `SHIFTED` pads. XLA's convolutions on CPUs read beyond the image where a padding is negative."""
+    around = ((0, padding[1]), (0, padding[3]))
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x[:, 1:, 1:], weight, (stride, stride), around, dimension_numbers=numbers)
+
+
+_of_odd_positions = named("Conv", _convolved, stride=2, padding=SHIFTED)
 
 
 def _max_pool(b: Builder, x: Tensor, stride: int) -> Tensor:
@@ -127,7 +153,7 @@ class Exit:
 
     def __call__(self, b: Builder, *nodes: Tensor) -> Tensor:
         """The cell's output."""
-        return b.concat(*nodes)
+        return b.concat(*nodes) if len(nodes) > 1 else nodes[0]
 
 
 @dataclass(frozen=True, kw_only=True)
