@@ -5,7 +5,7 @@ some tens or hundreds of them. Blocks are dispatched from Python, forwards and, 
 from inside `jit`, backwards. Gradients are those of the boxes of parameters that a block uses (`boxes.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -68,13 +68,15 @@ class Sliced:
       compiles: distinct blocks compiled for the gradient, and for the forward pass alone.
     """
 
-    def __init__(self, space: Space, dtype: Any = None):
+    def __init__(self, space: Space, dtype: Any = None, compiler_options: Mapping[str, Any] | None = None):
         """Compiles nothing yet.
 
         Args:
           space: the space.
           dtype: to compute in, e.g. `jnp.bfloat16`; gradients come in the parameters' own. None computes in that too.
+          compiler_options: of XLA, for every program (see `jax.jit`).
         """
+        jit = partial(jax.jit, compiler_options=None if compiler_options is None else dict(compiler_options))
         self.space, self.dtype = space, dtype
         self.compiles = {"gradient": 0, "forward": 0}
         network: Network = nnx.eval_shape(lambda: space.supernet(jax.random.key(0)))
@@ -88,11 +90,11 @@ class Sliced:
         self._runs: list[Run] = []
         self._numbers: dict[tuple[int, Cut], int] = {}
         self._met: list[dict[tuple[int, ...], Run]] = [{} for _ in self.slots]
-        self._forward = jax.jit(self._run, static_argnums=0)
-        self._differentiated = jax.jit(self._run_keeping, static_argnums=(0, 1))
-        self._pull = jax.jit(_pulled)
-        self._pad = jax.jit(self._padded, static_argnums=0)
-        self._add = jax.jit(jnp.add)
+        self._forward = jit(self._run, static_argnums=0)
+        self._differentiated = jit(self._run_keeping, static_argnums=(0, 1))
+        self._pull = jit(_pulled)
+        self._pad = jit(self._padded, static_argnums=0)
+        self._add = jit(jnp.add)
         self._zeros: dict[Any, Any] = {}
 
     def forward(self, params: Any, arch: Arch, images: Images, stats: Any = None) -> tuple[Logits, list[Any]]:

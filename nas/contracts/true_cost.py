@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nas.contracts.case import Case
+from nas.contracts.case import Case, compiler_options
 from nas.contracts.contract import require, require_close
 from nas.contracts.gradients import EXACT, same_leaves
 from search_spaces.reading import Cut
@@ -21,7 +21,7 @@ def sliced_networks_answer_and_learn_as_masked_ones(case: Case) -> None:
     """
     archs = [case.archs[i] for i in case.some]
     with jax.enable_x64(True):
-        sliced = Sliced(case.space)
+        sliced = Sliced(case.space, compiler_options=compiler_options())
         for arch in archs:
             images, others = map(jnp.asarray, case.wide_images(arch))
             expected = case.by_mask(arch)

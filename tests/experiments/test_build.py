@@ -107,7 +107,7 @@ def test_types_are_checked_at_any_depth():
     refused({**MOBILE, "stages": 3}, "`stages` must be a list, each a `Stage`, got 3")
     refused({**MOBILE, "stages": [3]}, "each a `Stage`, got (3,)")
     refused({**MOBILE, "stages": [{**STAGE, "widths": [8, "wide"]}]}, "`widths` must be a list, each a whole number")
-    refused({**MOBILE, "stages": [{**STAGE, "activation": "swish"}]}, "`activation` must be one of `relu`, ")
+    refused({**MOBILE, "stages": [{**STAGE, "activation": "swosh"}]}, "`activation` must be one of `relu`, ")
     target = {"_target_": "hardware.target.Target", "name": "x", "precision": "fp32"}
     refused({**target, "device": 3}, "`device` must be a `Device` or null, got 3")
     refused({**target, "runtime": 3}, "`runtime` must be a `Runtime` or null, got 3")
