@@ -14,7 +14,9 @@ from search_spaces.layers import (
     Flatten,
     MaxPool,
     Norm,
+    Padding,
     Scale,
+    Shape,
     Shuffle,
     padding_of,
 )
@@ -28,8 +30,10 @@ def convolution(graph: OnnxGraph, position: int, layer: Conv | Depthwise) -> Ten
     writer = graph.writer(position)
     columns = layer.kernel_width if isinstance(layer, Conv) else None
     weight, bias = _folded(graph, position, layer)  # [kernel, kernel_width, in / groups, out]
-    inputs = [graph.read(layer.inputs[0], "image"), writer.constant(weight.transpose(3, 2, 0, 1), "weight")]
-    above, below, left, right = padding_of(layer)
+    padding = padding_of(layer)
+    image = _cropped(writer, graph.read(layer.inputs[0], "image"), padding, graph.layers[layer.inputs[0]].shape)
+    inputs = [image, writer.constant(weight.transpose(3, 2, 0, 1), "weight")]
+    above, below, left, right = (max(side, 0) for side in padding)
     name = writer.node(
         "Conv",
         inputs if bias is None else [*inputs, writer.constant(bias, "bias")],
@@ -40,6 +44,14 @@ def convolution(graph: OnnxGraph, position: int, layer: Conv | Depthwise) -> Ten
         group=layer.groups if isinstance(layer, Conv) else layer.shape[-1],
     )
     return Tensor(name=name, layout="image")
+
+
+def _cropped(writer: Writer, image: str, padding: Padding, shape: Shape) -> str:
+    """The image without the rows and columns that a negative padding takes away, which ONNX's operators don't know."""
+    for axis, before, after in ((0, padding[0], padding[1]), (1, padding[2], padding[3])):
+        if min(before, after) < 0:
+            image = writer.slice(image, 2 + axis, max(-before, 0), shape[axis] - max(-after, 0))
+    return image
 
 
 def dense(graph: OnnxGraph, position: int, layer: Dense) -> Tensor:

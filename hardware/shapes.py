@@ -139,7 +139,7 @@ def _check_window(where: str, layer: Conv | Depthwise | AvgPool | MaxPool) -> No
         if value is not None and value < 1:
             raise ValueError(f"{where}: `{name}` must be 1 or more, got {value}")
     padding = padding_of(layer)
-    if min(padding) < 0:
+    if min(padding) < 0 and not isinstance(layer, Conv):
         raise ValueError(f"{where}: `padding` must be 0 or more on each side, got {padding}")
     if isinstance(layer, AvgPool | MaxPool) and max(padding) >= layer.kernel:
         raise ValueError(

@@ -1,7 +1,9 @@
 """A small instance of every space, in which every option shows: what the contracts and the tests run over."""
 
+from search_spaces.darts import Darts
 from search_spaces.fbnet import FbNet, FbNetStage
 from search_spaces.ghostnet import GhostNet, GhostStage
+from search_spaces.hybrid import ConvStage, Hybrid, TokenStage
 from search_spaces.mcunet import McuNet
 from search_spaces.mnasnet import MnasNet, MnasStage
 from search_spaces.mobile import Mobile, Stage
@@ -119,5 +121,39 @@ EXAMPLES: tuple[Space, ...] = (
         expands=(0.5, 1.0),
         squeezes=(0.25, 0.5),
         shares=(0.25, 0.5),
+    ),
+    Darts(
+        image_size=9,
+        image_channels=1,
+        classes=5,
+        channels=8,
+        cells=3,
+        nodes=2,
+        operations=("max_pool_3x3", "skip_connect", "dil_conv_3x3"),
+    ),
+    Hybrid(
+        resolutions=(12, 16),
+        image_channels=1,
+        classes=5,
+        stem_channels=8,
+        conv_stages=(ConvStage(widths=(8, 12), depths=(1, 2), expansions=(2, 3), squeeze_excite=True),),
+        token_stages=(
+            TokenStage(widths=(12, 16), depths=(1, 2), heads=(1, 2), mlp_ratios=(1.5, 2.0)),
+            TokenStage(widths=(16, 20), depths=(1,), heads=(2,), mlp_ratios=(2.0,)),
+        ),
+        head_dim=4,
+    ),
+    VisionTransformer(  # elastic in its grid
+        resolutions=(8, 12),
+        patch=4,
+        patches=(4, 2),
+        image_channels=1,
+        classes=5,
+        dims=(12, 16),
+        depths=(1, 2),
+        heads=(1, 2),
+        mlp_ratios=(1.5, 2.0),
+        head_dim=8,
+        relative_reach=1,
     ),
 )

@@ -96,7 +96,8 @@ def _mean(trees: Sequence[Any]) -> Any:
         raise ValueError("an operation is used by none of the architectures whose statistics are shared; take more")
     first = there[0]
     if isinstance(first, dict):
-        return {name: _mean([tree[name] for tree in there]) for name in first}
+        names = dict.fromkeys(name for tree in there for name in tree)  # a block tells those of its own operation only
+        return {name: _mean([tree.get(name) for tree in there]) for name in names}
     if isinstance(first, list | tuple):
         return [_mean([tree[i] for tree in there]) for i in range(len(first))]
     return np.mean(there, 0, dtype=np.float32)

@@ -29,7 +29,7 @@ def extracted_networks_hold_the_parameters_that_layers_say(case: Case) -> None:
         mend = "write every layer with parameters in `layers`, with the cut channels, and let `cut` drop what is unused"
         require(held == said, f"the extracted network holds {held:,} parameters, `layers` say {said:,}", mend)
         sources = int(case.used(arch).sum())
-        enough = sources >= held if is_transformed(case.supernet) else sources == held
+        enough = sources >= held if is_transformed(case) else sources == held
         require(
             enough,
             f"{held:,} parameters of the extracted network are made of {sources:,} of the supernet",
@@ -50,9 +50,10 @@ def extracted_networks_hold_the_parameters_that_layers_say(case: Case) -> None:
             )
 
 
-def is_transformed(supernet: Any) -> bool:
-    """Whether smaller kernels are products with matrices, so that a parameter of a network has several sources."""
-    return any("transforms" in jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(supernet))
+def is_transformed(case: Case) -> bool:
+    """Whether a parameter of a network may have several sources: products with matrices, grids that are resized."""
+    paths = (jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(case.supernet))
+    return any(choice.static for choice in case.space.choices) or any("transforms" in path for path in paths)
 
 
 def extracted_networks_multiply_what_layers_say(case: Case) -> None:
