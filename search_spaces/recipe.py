@@ -158,7 +158,7 @@ class Builder(ABC):
         if groups > 1 and not (x.width.is_fixed and outs.is_fixed):
             raise ValueError(f"`{name}` has {groups} groups, so its channels before and behind it must be no choice")
         if isinstance(padding, tuple) and min(padding) < 0:
-            raise ValueError(f"`{name}`: padding must be 0 or more, got {padding}; crop the image with a function first")
+            raise ValueError(f"`{name}`: padding must be 0 or more, got {padding}; crop the image first")
         more = {"groups": groups, "dilation": dilation, "bias": bias, "kernel_width": kernel_width}
 
         def init(draw: Draw, ins: int, outs: int) -> Conv:

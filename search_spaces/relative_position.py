@@ -42,7 +42,7 @@ class RelativePosition(nnx.Module):
         return cls(draw(*shape) * 0.02, draw(*shape) * 0.02, reach, class_token)
 
     def scores(self, scores: Scores, query: Heads) -> Scores:
-        """The scores plus each query times the vectors of all tokens' relative positions, over the root of `head_dim`."""
+        """The scores plus queries times the vectors of all tokens' relative positions, over the root of `head_dim`."""
         run = named("RelativeScores", _with_scores, reach=self.reach, class_token=self.class_token)
         return run(scores, query, self.rows[...], self.columns[...])
 

@@ -19,7 +19,7 @@ OF_THE_DATA = ("image_size", "image_channels", "classes")
 BUDGET = [
     *("data=digits", "data.limit=48", "training=single_path", "training.epochs=1", "training.batch=16"),
     *("calibration_images=8", "evaluations=4", "search.pop_size=2", "fine_tune.epochs=0"),
-    *("measuring.networks=3", "measuring.folds=2", "measuring.front=3"),
+    *("measuring.networks=6", "measuring.folds=2", "measuring.front=3"),
     *("target.protocol.rounds=2", "target.protocol.warm_up=1", "target.protocol.min_sample_ms=0.05"),
     *("target@embedded=raspberry_pi_4", "predictor=macs"),
 ]
