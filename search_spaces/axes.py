@@ -30,7 +30,7 @@ class Axis(Protocol):
         """The sum over the last axis, kept as an axis of 1, of what the channels that are on hold."""
         ...
 
-    def count(self, x: Array) -> Array | int:
+    def count(self, x: Weights) -> Array | int:
         """How many channels of the last axis of `x` are on."""
         ...
 
@@ -67,7 +67,7 @@ class Everything:
         """The sum over the last axis."""
         return x.sum(-1, keepdims=True)
 
-    def count(self, x: Array) -> int:
+    def count(self, x: Weights) -> int:
         """The size of the last axis."""
         return x.shape[-1]
 
@@ -93,7 +93,7 @@ class MaskedAxis:
         """The weighted sum over the last axis."""
         return (x * self.weight.astype(x.dtype)).sum(-1, keepdims=True)
 
-    def count(self, x: Array) -> Array:
+    def count(self, x: Weights) -> Array:
         """The sum of the weights."""
         return self.weight.astype(x.dtype).sum()
 
@@ -118,7 +118,7 @@ class FirstChannels:
         """The sum over the last axis."""
         return x.sum(-1, keepdims=True)
 
-    def count(self, x: Array) -> int:
+    def count(self, x: Weights) -> int:
         """The size of the last axis."""
         return x.shape[-1]
 
@@ -159,7 +159,7 @@ class Joined:
         """The sum over the last axis of what is on."""
         return self.gate(x).sum(-1, keepdims=True)
 
-    def count(self, x: Array) -> Array | int:
+    def count(self, x: Weights) -> Array | int:
         """How many channels are on."""
         if not any(isinstance(part, MaskedAxis) for part, _ in self.parts):
             return x.shape[-1]

@@ -10,6 +10,7 @@ from search_spaces.mobile import Mobile, Stage
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.ofa_mobilenet import OfaMobileNet, OfaStage
 from search_spaces.proxyless import Proxyless, ProxylessStage
+from search_spaces.resnet import ResNet50D, ResNetStage
 from search_spaces.shufflenet import ShuffleNetV2, ShuffleStage
 from search_spaces.space import Space
 from search_spaces.squeezenet import Fire, SqueezeNet
@@ -155,5 +156,16 @@ EXAMPLES: tuple[Space, ...] = (
         mlp_ratios=(1.5, 2.0),
         head_dim=8,
         relative_reach=1,
+    ),
+    ResNet50D(
+        image_size=18,
+        image_channels=1,
+        classes=5,
+        resolutions=(),
+        width_mults=(0.5, 1.0),
+        stem_channels=32,
+        stages=(ResNetStage(width=32, blocks=1, stride=2),),
+        extra_blocks=(0, 1),
+        expansions=(0.5, 1.0),
     ),
 )
