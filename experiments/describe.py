@@ -17,9 +17,9 @@ from experiments.description import Description, layers_of, said, show, show_all
 from experiments.diagram import draw_layers
 from experiments.figures import to_png, to_svg
 from experiments.files import write
-from search_spaces.neighbours import enumerate_all
+from search_spaces.derived.neighbours import enumerate_all
+from search_spaces.derived.serial import FORMAT, from_json, short_hash
 from search_spaces.networks import NAMED, Point
-from search_spaces.serial import FORMAT, from_json, short_hash
 from search_spaces.space import Space, canonical, check_arch, largest, size, smallest
 
 USAGE = """\
@@ -226,7 +226,7 @@ def _by_hash(space: Space, text: str) -> Any:
 
 
 def _from_file(space: Space, path: Path) -> Any:
-    """The row in a file: as `search_spaces.serial` writes it, as a finished run's `architecture.json`, or a list."""
+    """The row in a file: as `derived/serial.py` writes it, as a finished run's `architecture.json`, or a list."""
     text = path.read_text()
     try:
         content = json.loads(text)

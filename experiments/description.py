@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hardware.memory import flash_bytes, peak_bytes
-from search_spaces.bounds import bounds
+from search_spaces.derived.bounds import bounds
+from search_spaces.derived.serial import short_hash
 from search_spaces.layers import (
     AvgPool,
     Conv,
@@ -22,7 +23,6 @@ from search_spaces.layers import (
     total_params,
 )
 from search_spaces.networks import Point
-from search_spaces.serial import short_hash
 from search_spaces.space import Choice, Space, largest, options, size, smallest
 
 BYTES = {"float32": 4, "int8": 1}

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from hardware.cost import Cost
 from hardware.target import Target
 from predictors.features import features
-from search_spaces.bounds import bounds, descend
+from search_spaces.derived.bounds import bounds, descend
 from search_spaces.layers import total_macs, total_params
 from search_spaces.space import Space, smallest
 

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from hardware.memory import flash_bytes, peak_bytes
+from search_spaces.derived.sampling import sample
 from search_spaces.layers import Layer, total_macs
 from search_spaces.mcunet import McuNet
-from search_spaces.sampling import sample
 from search_spaces.space import smallest
 
 

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
-from search_spaces.darts_cell import OPERATIONS, Convolved, Entrance, Exit, Node, pairs
+from search_spaces.blocks.darts_cell import OPERATIONS, Convolved, Entrance, Exit, Node, pairs
+from search_spaces.blocks.stretches import Classifier
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, options
-from search_spaces.stretches import Classifier
 
 Genotype = Sequence[tuple[str, int]]
 """A cell as published: two operations a node, each with the state it is done on; 0 and 1 are the cell's inputs."""

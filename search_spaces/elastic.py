@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from search_spaces.axes import EVERYTHING, Axis, Taps
-from search_spaces.depthwise import depthwise
+from search_spaces.blocks.depthwise import depthwise
 from search_spaces.initialise import Draw
 from search_spaces.layers import Nonlinearity, Padding, same_padding
 from search_spaces.named import named

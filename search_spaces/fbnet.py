@@ -11,13 +11,13 @@ from typing import Any, Literal
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Fixed, Place, layers, supernet
-from search_spaces.inverted_bottleneck import InvertedBottleneck
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
+from search_spaces.blocks.stretches import Head, Stem, conv_norm
 from search_spaces.layers import Layer, total_macs, total_params
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.recipe import Builder, Tensor, within
 from search_spaces.space import Choice, check_arch, check_choices
-from search_spaces.stretches import Head, Stem, conv_norm
 from search_spaces.widths import Width
 
 Convention = Literal["mobile_vision", "timm"]

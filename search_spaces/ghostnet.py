@@ -12,13 +12,13 @@ from typing import Any
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.blocks.stretches import Head, conv_norm, depthwise_norm, squeeze_excite
 from search_spaces.elastic import make_divisible
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.recipe import Builder, Tensor
 from search_spaces.space import Choice, check_arch, check_choices
-from search_spaces.stretches import Head, conv_norm, depthwise_norm, squeeze_excite
 from search_spaces.widths import Width, elastic, joined
 
 EPSILON = 1e-5  # of batch norm, as in the published implementations

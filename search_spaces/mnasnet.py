@@ -12,14 +12,14 @@ from typing import Any, Literal
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck, SqueezeExcite
+from search_spaces.blocks.stretches import Head, Stem, conv_norm, squeeze_excite
 from search_spaces.elastic import make_divisible
-from search_spaces.inverted_bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.recipe import Builder, Tensor, within
 from search_spaces.space import Choice, check_arch, check_choices
-from search_spaces.stretches import Head, Stem, conv_norm, squeeze_excite
 from search_spaces.widths import Width, elastic
 
 Operation = Literal["separable", "mb3", "mb6", "conv"]

@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
+from search_spaces.blocks.stretches import Classifier, Stem, conv_norm
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.recipe import Builder, Stretch, Tensor, within
 from search_spaces.space import Choice, check_arch
-from search_spaces.stretches import Classifier, Stem, conv_norm
 
 OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
 """The options of every edge, by their published names, the cheapest first."""

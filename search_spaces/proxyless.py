@@ -14,14 +14,14 @@ from typing import Any
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
+from search_spaces.blocks.stretches import Classifier, Head, Stem
 from search_spaces.elastic import NONLINEARITIES, make_divisible
-from search_spaces.inverted_bottleneck import InvertedBottleneck
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
-from search_spaces.stretches import Classifier, Head, Stem
 from search_spaces.widths import Width, elastic
 
 WIDTH = "width"

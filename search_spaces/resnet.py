@@ -13,14 +13,14 @@ from typing import Any
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.blocks.residual import TORCH_EPSILON, Bottleneck, PooledStem, ResidualConv
+from search_spaces.blocks.stretches import Classifier, Stem
 from search_spaces.elastic import make_divisible
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
-from search_spaces.residual import TORCH_EPSILON, Bottleneck, PooledStem, ResidualConv
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
-from search_spaces.stretches import Classifier, Stem
 from search_spaces.widths import Width
 
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
+from search_spaces.blocks.stretches import Head, Stem, conv_norm, depthwise_norm
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.recipe import Builder, Tensor, within
 from search_spaces.space import Choice, check_arch, check_choices
-from search_spaces.stretches import Head, Stem, conv_norm, depthwise_norm
 from search_spaces.widths import Width, elastic
 
 Branch = Callable[..., Tensor]

@@ -13,12 +13,12 @@ from typing import Any
 from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
+from search_spaces.blocks.token_recipes import PATCH, Embedding, EncoderLayer, Pool, Readout
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
-from search_spaces.token_recipes import PATCH, Embedding, EncoderLayer, Pool, Readout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from nas.training import Training
 from predictors.features import features
 from predictors.regression import KernelRegression
 from predictors.validation import cross_validate
+from search_spaces.derived.sampling import sample
 from search_spaces.mobile import Mobile, Stage
-from search_spaces.sampling import sample
 from search_spaces.space import largest
 
 ROOT = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ from jax import lax
 
 from experiments.benchmarks.timing import interleaved
 from experiments.environment import environment
-from search_spaces.depthwise import depthwise
+from search_spaces.blocks.depthwise import depthwise
 
 SIZE = (64, 16, 16, 96)
 MOBILE_SIZES = (

@@ -21,7 +21,7 @@ from search_spaces.networks import NAMED, Point
 from search_spaces.reading import Cut, Whole
 from search_spaces.space import check_arch
 from search_spaces.static import RESOLUTION
-from search_spaces.trace import trace
+from search_spaces.trace.whole import trace
 
 SIDE, CLASSES, BATCH = 64, 10, 8
 LEARNED = 0.02  # of Polyak's step, the loss over the squared gradient: about so much of the loss is gone after it

@@ -23,13 +23,13 @@ import numpy as np
 from experiments.benchmarks.peers import ofa
 from experiments.benchmarks.timing import interleaved
 from experiments.environment import environment
-from search_spaces.constrained import under
-from search_spaces.encoding import from_one_hot, from_sequence, one_hot, sequence
-from search_spaces.factors import factors, gather
+from search_spaces.derived.constrained import under
+from search_spaces.derived.encoding import from_one_hot, from_sequence, one_hot, sequence
+from search_spaces.derived.factors import factors, gather
+from search_spaces.derived.sampling import crossover, mutate, sample, sample_networks
 from search_spaces.mobile import Mobile
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.ofa_mobilenet import OfaMobileNet
-from search_spaces.sampling import crossover, mutate, sample, sample_networks
 from search_spaces.space import Space, size
 from search_spaces.vision_transformer import VisionTransformer
 

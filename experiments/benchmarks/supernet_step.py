@@ -31,8 +31,8 @@ from experiments.benchmarks.peers import ofa
 from experiments.benchmarks.stepping import CLASSES, WAYS, Ours, Setting, Theirs, space_of
 from experiments.benchmarks.timing import interleaved
 from experiments.environment import environment
+from search_spaces.derived.sampling import sample
 from search_spaces.ofa_weights import convert, entries
-from search_spaces.sampling import sample
 from search_spaces.sliced import distinct_blocks
 from search_spaces.space import largest
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from search_spaces.derived.sampling import sample
 from search_spaces.extract import Extracted, extract
 from search_spaces.layers import Layer
 from search_spaces.reading import Cut, Masked, masked
-from search_spaces.sampling import sample
 from search_spaces.space import Space, active, largest, option_counts, smallest
 from search_spaces.static import fixed_of, input_size, resize
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from nas.contracts.case import Case
 from nas.contracts.contract import ContractError, NotApplicable, require
-from search_spaces.encoding import from_one_hot, from_sequence, one_hot, sequence
+from search_spaces.derived.encoding import from_one_hot, from_sequence, one_hot, sequence
+from search_spaces.derived.serial import from_json, short_hash, to_json
 from search_spaces.layers import total_macs, total_params
-from search_spaces.serial import from_json, short_hash, to_json
 from search_spaces.space import Space, active, canonical, check_choices, option_counts, size
 
 

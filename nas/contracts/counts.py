@@ -15,8 +15,8 @@ from nas.contracts.contract import ContractError, require
 from search_spaces.extract import weights
 from search_spaces.layers import total_macs, total_params
 from search_spaces.named import named_kind
-from search_spaces.real_taps import total_macs_on_image
-from search_spaces.trace import trace
+from search_spaces.trace.real_taps import total_macs_on_image
+from search_spaces.trace.whole import trace
 
 MASK_MAKERS = frozenset({"iota", "eq", "lt", "le", "gt", "ge", "select_n", "convert_element_type", "and"})
 

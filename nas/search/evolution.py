@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nas.pareto import crowding_distance, ranks
 from nas.search.checks import check_told
-from search_spaces.sampling import crossover, mutate, sample
+from search_spaces.derived.sampling import crossover, mutate, sample
 from search_spaces.space import Space, largest, smallest
 
 RETRIES = 8

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nas.search.checks import check_told
-from search_spaces.sampling import sample
+from search_spaces.derived.sampling import sample
 from search_spaces.space import Space
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from search_spaces.sampling import sample
+from search_spaces.derived.sampling import sample
 from search_spaces.space import Space, canonical, largest, smallest
 
 SAMPLED = 4

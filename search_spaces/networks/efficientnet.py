@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck, SqueezeExcite
+from search_spaces.blocks.stretches import Head, Stem
 from search_spaces.elastic import make_divisible
-from search_spaces.inverted_bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.layers import Nonlinearity
 from search_spaces.networks.point import Point
-from search_spaces.stretches import Head, Stem
 
 GATE = SqueezeExcite(of="input", divisor=1, activation="swish", gate="sigmoid")
 # kernel, expansion, width, blocks, stride

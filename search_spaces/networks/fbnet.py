@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
+from search_spaces.blocks.stretches import Head, Stem
 from search_spaces.fbnet import SKIP, Convention, FbNet
-from search_spaces.inverted_bottleneck import InvertedBottleneck
 from search_spaces.networks.point import Point, arch_of
-from search_spaces.stretches import Head, Stem
 
 SOURCE = "FBNet (arXiv:1812.03443), layers of facebookresearch/mobile-vision"
 

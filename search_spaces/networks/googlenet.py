@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.stretches import Classifier
 from search_spaces.networks.point import Point
 from search_spaces.recipe import Builder, Recipe, Tensor
-from search_spaces.stretches import Classifier
 
 EPSILON = 1e-3
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.stretches import Classifier, conv_norm
 from search_spaces.layers import Nonlinearity
 from search_spaces.networks.point import Point
 from search_spaces.recipe import Builder, Tensor
-from search_spaces.stretches import Classifier, conv_norm
 
 SOURCE = "arXiv:2106.07597; mlcommons/tiny, keras_model.py"
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.separable import Separable
+from search_spaces.blocks.stretches import Classifier, Stem
 from search_spaces.layers import Nonlinearity
 from search_spaces.networks.point import Point
-from search_spaces.separable import Separable
-from search_spaces.stretches import Classifier, Stem
 
 WIDTH_AND_STRIDE = (
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)),

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
+from search_spaces.blocks.stretches import Head, Stem
 from search_spaces.elastic import make_divisible
-from search_spaces.inverted_bottleneck import InvertedBottleneck
 from search_spaces.networks.point import Point, arch_of
 from search_spaces.proxyless import Proxyless, ProxylessStage
-from search_spaces.stretches import Head, Stem
 
 STAGES = ((24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))  # width, blocks, stride
 

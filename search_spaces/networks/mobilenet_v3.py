@@ -6,11 +6,11 @@ from functools import partial
 from typing import Literal
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
+from search_spaces.blocks.stretches import Head, Stem
 from search_spaces.elastic import make_divisible
-from search_spaces.inverted_bottleneck import InvertedBottleneck
 from search_spaces.layers import Nonlinearity
 from search_spaces.networks.point import Point
-from search_spaces.stretches import Head, Stem
 
 EPSILON = 1e-3
 

@@ -7,9 +7,9 @@ from functools import partial
 from itertools import groupby
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.residual import TORCH_EPSILON, Bottleneck
+from search_spaces.blocks.stretches import Classifier, Stem
 from search_spaces.networks.point import Point
-from search_spaces.residual import TORCH_EPSILON, Bottleneck
-from search_spaces.stretches import Classifier, Stem
 
 STEM_CHANNELS = 32
 DIVISOR = 8  # of the widths

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.residual import BasicBlock, Bottleneck, PooledStem, Shortcut
+from search_spaces.blocks.stretches import Classifier
 from search_spaces.networks.point import Point
-from search_spaces.residual import BasicBlock, Bottleneck, PooledStem, Shortcut
 from search_spaces.resnet import ResNet50D
 from search_spaces.space import largest, smallest
-from search_spaces.stretches import Classifier
 
 BLOCKS = {  # of each stage
     18: (2, 2, 2, 2),

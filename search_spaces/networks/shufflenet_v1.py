@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from search_spaces.assembly import Fixed, Place
+from search_spaces.blocks.stretches import Classifier, conv_norm, depthwise_norm
 from search_spaces.networks.point import Point
 from search_spaces.recipe import Builder, Tensor
 from search_spaces.shufflenet import EPSILON, PooledStem
-from search_spaces.stretches import Classifier, conv_norm, depthwise_norm
 
 UNITS = (4, 8, 4)
 WIDTHS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # of the first stage, by groups; it doubles with each stage

@@ -13,10 +13,10 @@ from nas.contracts.case import Case
 from nas.contracts.check import findings
 from nas.contracts.contract import ContractError, NotApplicable, require_close
 from search_spaces.assembly import Fixed, Place, layers, supernet
+from search_spaces.blocks.stretches import Classifier, conv_norm
 from search_spaces.layers import Activation, Conv, Norm
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch
-from search_spaces.stretches import Classifier, conv_norm
 from search_spaces.widths import Width
 
 

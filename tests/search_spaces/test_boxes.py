@@ -8,9 +8,9 @@ from flax import nnx
 from search_spaces import EXAMPLES
 from search_spaces.boxes import Box, around, boxes, whole
 from search_spaces.building import Block
+from search_spaces.derived.sampling import sample
 from search_spaces.nas_bench_201 import Edge
 from search_spaces.reading import Cut
-from search_spaces.sampling import sample
 from search_spaces.space import largest
 from search_spaces.widths import Width
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from search_spaces.blocks.darts_cell import OPERATIONS, Entrance, Node, pairs
 from search_spaces.building import Block
 from search_spaces.darts import Darts, arch_of, genotype
-from search_spaces.darts_cell import OPERATIONS, Entrance, Node, pairs
+from search_spaces.derived.sampling import sample
 from search_spaces.layers import Add, Concat, Conv, total_macs, total_params
 from search_spaces.reading import Cut, Masked
-from search_spaces.sampling import sample
 from search_spaces.space import largest, size, smallest
 from search_spaces.widths import Width
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from nas.training.rules.protocol import check_at_least
-from search_spaces.sampling import sample
+from search_spaces.derived.sampling import sample
 from search_spaces.space import Space, canonical, largest, smallest
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from nas.training.rules.protocol import check_at_least
-from search_spaces.sampling import sample
+from search_spaces.derived.sampling import sample
 from search_spaces.space import Space
 
 

@@ -13,9 +13,9 @@ from nas.training.devices import everywhere
 from nas.training.losses import Lesson
 from nas.training.sliced_update import SlicedUpdate
 from search_spaces import EXAMPLES
+from search_spaces.derived.sampling import sample
 from search_spaces.layers import Input
 from search_spaces.reading import Cut
-from search_spaces.sampling import sample
 from search_spaces.space import largest
 
 BATCH = 4

@@ -1,0 +1,1 @@
+"""Layers read from a network itself, by walking its jaxpr."""
