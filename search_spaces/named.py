@@ -1,4 +1,4 @@
-"""Layer functions under names: `trace.py` meets a softmax or a batch norm as one call instead of its primitives.
+"""Layer functions under names: `trace/` meets a softmax or a batch norm as one call instead of its primitives.
 
 A name says the kind of layer and what its operands' shapes don't (a stride, an epsilon). Inside of `jit` the call costs
 nothing: XLA puts the function in its place.

@@ -153,7 +153,8 @@ class Exit:
 
     def __call__(self, b: Builder, *nodes: Tensor) -> Tensor:
         """The cell's output."""
-        return b.concat(*nodes) if len(nodes) > 1 else nodes[0]
+        first, *others = nodes
+        return b.concat(first, *others) if others else first
 
 
 @dataclass(frozen=True, kw_only=True)

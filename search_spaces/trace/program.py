@@ -1,6 +1,6 @@
 """A network's jaxpr as one flat list of steps: calls are put in place, named layer functions stay whole.
 
-`trace.py` walks the list. What depends on no parameter and no image is `Known`, and computed when somebody asks.
+`whole.py` walks the list. What depends on no parameter and no image is `Known`, and computed when somebody asks.
 """
 
 import sysconfig

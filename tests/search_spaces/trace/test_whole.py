@@ -313,7 +313,7 @@ def test_an_error_names_the_authors_line():
         return jnp.cumsum(x, 1)
 
     line = inspect.getsourcelines(run)[1] + 1
-    assert re.match(rf"`cumsum` at \S*test_trace.py:{line} is no layer that `trace` knows; name", refused(run))
+    assert re.match(rf"`cumsum` at \S*test_whole.py:{line} is no layer that `trace` knows; name", refused(run))
 
 
 def test_what_is_no_layer_is_refused_with_a_reason():
