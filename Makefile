@@ -11,8 +11,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 search: $(INSTALLED)
 	$(BIN)/edgenas $(ARGS)
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) # in as many processes as there are cores, four at the most; tests of a file stay together
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
 
 quick: $(INSTALLED) # the tests that take no more than some seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -36,8 +36,19 @@ def quick_compiles():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(scope="module", params=EXAMPLES, ids=lambda space: type(space).__name__)
+NAMES = [type(space).__name__ for space in EXAMPLES]
+NAMES = [name if name not in NAMES[:i] else f"{name}{NAMES[:i].count(name) + 1}" for i, name in enumerate(NAMES)]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(space, id=name, marks=pytest.mark.xdist_group(f"contracts of {name}"))
+        for name, space in zip(NAMES, EXAMPLES, strict=True)
+    ],
+)
 def case(request):
+    """A space; in several processes, its contracts stay together: they share what they compile."""
     return Case(request.param)
 
 

@@ -55,7 +55,9 @@ def example_of(name):
     return found[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"a job on {name}")) for name in NAMES]
+)
 def test_the_main_job_runs_on_it(name, main, tmp_path):
     example = example_of(name)
     settings = [
