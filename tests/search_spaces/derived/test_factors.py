@@ -51,7 +51,7 @@ def test_tables_hold_for_every_example():
 
 
 @pytest.mark.parametrize("space", [MOBILE, VIT], ids=lambda space: type(space).__name__)
-@pytest.mark.parametrize("cost", ["macs", "params", elements], ids=str)
+@pytest.mark.parametrize("cost", ["macs", "params", elements], ids=["macs", "params", "elements"])
 def test_tables_hold_for_every_network(space, cost):
     rows = np.concatenate(list(enumerate_all(space)))
     run = {"macs": macs, "params": params}.get(cost, cost) if isinstance(cost, str) else cost
