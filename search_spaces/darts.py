@@ -16,6 +16,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, supernet
 from search_spaces.blocks.darts_cell import OPERATIONS, Convolved, Entrance, Exit, Node, pairs
 from search_spaces.blocks.stretches import Classifier
+from search_spaces.checks import at_least_one, one_of, some_in_order
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
@@ -64,11 +65,8 @@ class Darts:
     stem: Literal["cifar", "imagenet"] = "cifar"
 
     def __post_init__(self) -> None:
-        for name in ("image_channels", "classes", "nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if self.stem not in ("cifar", "imagenet"):
-            raise ValueError(f"`stem` must be `cifar` or `imagenet`, got `{self.stem}`")
+        at_least_one(self, "image_channels", "classes", "nodes")
+        one_of(self, "stem", ("cifar", "imagenet"))
         if self.channels < 2 or self.channels % 2:
             raise ValueError(
                 f"`channels` must be even, as reductions make half of them each way, got {self.channels}; did you mean"
@@ -82,11 +80,7 @@ class Darts:
                 f"`image_size` must be at least {least} px, so that the last reduction has something to halve, got"
                 f" {self.image_size}"
             )
-        if not self.operations or not _in_order(self.operations):
-            raise ValueError(
-                f"`operations` must be some of {tuple(OPERATIONS)}, in this order, got {self.operations}; did you mean"
-                f" {tuple(name for name in OPERATIONS if name in self.operations) or tuple(OPERATIONS)}?"
-            )
+        some_in_order(self, "operations", tuple(OPERATIONS))
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -153,10 +147,6 @@ class Darts:
         """The graph of one architecture; paths are those of the extracted network."""
         image = (self.image_size, self.image_size, self.image_channels)
         return layers(self.places, image, Cut.of(self.choices, check_arch(self, arch)))
-
-
-def _in_order(operations: tuple[str, ...]) -> bool:
-    return tuple(name for name in OPERATIONS if name in operations) == operations
 
 
 def _bound(kind: str, node: int) -> tuple[tuple[str, str], ...]:

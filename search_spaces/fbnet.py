@@ -13,6 +13,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Fixed, Place, layers, supernet
 from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
 from search_spaces.blocks.stretches import Head, Stem, conv_norm
+from search_spaces.checks import at_least_one, not_empty, one_of
 from search_spaces.layers import Layer, total_macs, total_params
 from search_spaces.network import Network
 from search_spaces.reading import Cut
@@ -53,10 +54,8 @@ class FbNetStage:
         if self.width < 2 or self.width % 2:
             better = max(2, self.width + self.width % 2)
             raise ValueError(f"`width` of a stage must be even, got {self.width}; did you mean {better}?")
-        if self.layers < 1:
-            raise ValueError(f"`layers` of a stage must be at least 1, got {self.layers}")
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
+        at_least_one(self, "layers", of="a stage")
+        one_of(self, "stride", (1, 2), of="a stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +93,11 @@ class FbNet:
     convention: Convention = "mobile_vision"
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "head_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        not_empty(self, "stages")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "head_channels")
         if self.stem_channels % 2:
             raise ValueError(f"`stem_channels` must be even, got {self.stem_channels}; two groups share them")
-        if self.convention not in ("mobile_vision", "timm"):
-            raise ValueError(f"`convention` must be `mobile_vision` or `timm`, got `{self.convention}`")
+        one_of(self, "convention", ("mobile_vision", "timm"))
         check_choices(self.choices)
 
     @property

@@ -13,6 +13,7 @@ from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.stretches import Head, conv_norm, depthwise_norm, squeeze_excite
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, one_of
 from search_spaces.elastic import make_divisible
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
@@ -125,8 +126,7 @@ class GhostStage:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"`width` of a stage must be at least 1, got {self.width}")
+        at_least_one(self, "width", of="a stage")
         if not self.hiddens or min(self.hiddens) < 1:
             raise ValueError(f"`hiddens` of a stage must hold channels for each of its blocks, got {self.hiddens}")
         blocks = len(self.hiddens)
@@ -137,21 +137,11 @@ class GhostStage:
                 f"`depths` of a stage must increase strictly from 1 or more to its {blocks} blocks, got {self.depths};"
                 f" did you mean {tuple(sorted({d for d in self.depths if 0 < d < blocks} | {blocks}))}?"
             )
-        _check_factors("expansions", self.expansions)
-        if self.squeeze_excite not in ((False,), (True,), (False, True)):
-            raise ValueError(
-                f"`squeeze_excite` of a stage must be (False,), (True,) or (False, True), got {self.squeeze_excite}"
-            )
+        increasing(self, "expansions")
+        one_of(self, "squeeze_excite", ((False,), (True,), (False, True)), of="a stage")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"`kernel` of a stage must be odd, got {self.kernel}; did you mean {self.kernel | 1}?")
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
-
-
-def _check_factors(name: str, factors: tuple[float, ...]) -> None:
-    if not factors or not min(factors) > 0 or list(factors) != sorted(set(factors)):
-        better = tuple(sorted({factor for factor in factors if factor > 0})) or (1.0,)
-        raise ValueError(f"`{name}` must be positive and increase strictly, got {factors}; did you mean {better}?")
+        one_of(self, "stride", (1, 2), of="a stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,14 +178,10 @@ class GhostNet:
     epsilon: float = EPSILON
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "head_channels", "mix_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
-        _check_factors("widths", self.widths)
+        not_empty(self, "stages")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "head_channels", "mix_channels")
+        above_zero(self, "epsilon")
+        increasing(self, "widths")
         for channels in (self.stem_channels, *(stage.width for stage in self.stages), self.head_channels):
             _check_distinct("widths", self.widths, channels)
         for stage in self.stages:

@@ -14,6 +14,7 @@ from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
 from search_spaces.blocks.stretches import Stem
 from search_spaces.blocks.token_recipes import EncoderLayer, Readout, chosen, positions
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, odd_kernels, one_of
 from search_spaces.elastic import NONLINEARITIES
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
@@ -22,16 +23,6 @@ from search_spaces.recipe import Builder, Tensor
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
 from search_spaces.widths import Width, elastic
-
-
-def _check_increasing(whose: str, settings: Any, *names: str) -> None:
-    for name in names:
-        values = getattr(settings, name)
-        if not values or list(values) != sorted(set(values)) or min(values) <= 0:
-            better = tuple(sorted({value for value in values if value > 0})) or (1,)
-            raise ValueError(
-                f"`{name}` of {whose} must be positive and increase strictly, got {values}; did you mean {better}?"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +44,8 @@ class ConvStage:
     squeeze_excite: bool = False
 
     def __post_init__(self) -> None:
-        _check_increasing("a convolutional stage", self, "widths", "depths", "expansions")
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
+        increasing(self, "widths", "depths", "expansions", of="a convolutional stage")
+        one_of(self, "stride", (1, 2), of="a stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +65,7 @@ class TokenStage:
     mlp_ratios: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        _check_increasing("a stage of tokens", self, "widths", "depths", "heads", "mlp_ratios")
+        increasing(self, "widths", "depths", "heads", "mlp_ratios", of="a stage of tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,20 +145,14 @@ class Hybrid:
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "head_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
-        for name in ("conv_stages", "token_stages"):
-            if not getattr(self, name):
-                raise ValueError(f"`{name}` must hold at least one stage, got none")
-        _check_increasing("the space", self, "kernels", *(("resolutions",) if self.resolutions else ()))
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            better = tuple(sorted({kernel | 1 for kernel in self.kernels}))
-            raise ValueError(f"`kernels` must be odd, got {self.kernels}; did you mean {better}?")
-        if self.activation not in NONLINEARITIES:
-            raise ValueError(f"`activation` must be one of {tuple(NONLINEARITIES)}, got `{self.activation}`")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "head_dim")
+        above_zero(self, "epsilon")
+        not_empty(self, "conv_stages")
+        not_empty(self, "token_stages")
+        if self.resolutions:
+            increasing(self, "resolutions", of="the space")
+        odd_kernels(self)
+        one_of(self, "activation", tuple(NONLINEARITIES))
         check_choices(self.choices)
 
     @property

@@ -14,6 +14,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.blocks.stretches import Head, Stem, conv_norm, squeeze_excite
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, one_of
 from search_spaces.elastic import make_divisible
 from search_spaces.layers import Layer
 from search_spaces.network import Network
@@ -44,14 +45,8 @@ class MnasStage:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        for name, values in (("widths", self.widths), ("depths", self.depths)):
-            if not values or min(values) < 1 or list(values) != sorted(set(values)):
-                better = tuple(sorted({value for value in values if value > 0})) or (1,)
-                raise ValueError(
-                    f"`{name}` of a stage must be positive and increase strictly, got {values}; did you mean {better}?"
-                )
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
+        increasing(self, "widths", "depths", of="a stage")
+        one_of(self, "stride", (1, 2), of="a stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +87,13 @@ class MnasNet:
     head_channels: int = 1280
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "head_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if not self.width_mult > 0:
-            raise ValueError(f"`width_mult` must be above 0, got {self.width_mult}")
+        not_empty(self, "stages")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "head_channels")
+        above_zero(self, "width_mult")
         if not self.operations or set(self.operations) - set(OPERATIONS):
             raise ValueError(f"`operations` must be some of {OPERATIONS}, got {self.operations}")
-        if not self.kernels or list(self.kernels) != sorted(set(self.kernels)) or any(k % 2 == 0 for k in self.kernels):
+        odd = all(kernel > 0 and kernel % 2 for kernel in self.kernels)
+        if not self.kernels or not odd or list(self.kernels) != sorted(set(self.kernels)):
             better = tuple(sorted({kernel | 1 for kernel in self.kernels if kernel > 0})) or (3,)
             raise ValueError(f"`kernels` must be odd and increase, got {self.kernels}; did you mean {better}?")
         check_choices(self.choices)

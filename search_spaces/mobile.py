@@ -14,6 +14,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
 from search_spaces.blocks.stretches import Head, Stem
+from search_spaces.checks import at_least_one, increasing, not_empty, odd_kernels, one_of
 from search_spaces.elastic import NONLINEARITIES
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
@@ -42,20 +43,10 @@ class Stage:
     activation: Nonlinearity = "relu"
 
     def __post_init__(self) -> None:
-        if self.squeeze_excite not in ((False,), (True,), (False, True)):
-            raise ValueError(
-                f"`squeeze_excite` of a stage must be (False,), (True,) or (False, True), got {self.squeeze_excite}"
-            )
-        for name, values in (("widths", self.widths), ("depths", self.depths)):
-            if not values or min(values) < 1 or list(values) != sorted(set(values)):
-                better = tuple(sorted({value for value in values if value > 0})) or (1,)
-                raise ValueError(
-                    f"`{name}` of a stage must be positive and increase strictly, got {values}; did you mean {better}?"
-                )
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
-        if self.activation not in NONLINEARITIES:
-            raise ValueError(f"`activation` must be one of {tuple(NONLINEARITIES)}, got `{self.activation}`")
+        one_of(self, "squeeze_excite", ((False,), (True,), (False, True)), of="a stage")
+        increasing(self, "widths", "depths", of="a stage")
+        one_of(self, "stride", (1, 2), of="a stage")
+        one_of(self, "activation", tuple(NONLINEARITIES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,23 +79,11 @@ class Mobile:
     head_channels: int = 64
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "head_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if self.stem_stride not in (1, 2):
-            raise ValueError(f"`stem_stride` must be 1 or 2, got {self.stem_stride}")
-        for name, odd in (("kernels", True), ("expansions", False)):
-            values = getattr(self, name)
-            if not values or list(values) != sorted(set(values)) or min(values) < 1:
-                raise ValueError(
-                    f"`{name}` must be positive and increase strictly, got {values};"
-                    f" did you mean {tuple(sorted({v for v in values if v > 0})) or (3,)}?"
-                )
-            if odd and any(value % 2 == 0 for value in values):
-                better = tuple(sorted({value | 1 for value in values}))
-                raise ValueError(f"`{name}` must be odd, got {values}; did you mean {better}?")
+        not_empty(self, "stages")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "head_channels")
+        one_of(self, "stem_stride", (1, 2))
+        odd_kernels(self)
+        increasing(self, "expansions")
         check_choices(self.choices)
 
     @property

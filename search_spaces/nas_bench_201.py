@@ -17,6 +17,7 @@ from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
 from search_spaces.blocks.stretches import Classifier, Stem, conv_norm
+from search_spaces.checks import at_least_one
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
@@ -56,9 +57,7 @@ class NasBench201:
     stages: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "image_channels", "classes", "channels", "cells", "stages"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        at_least_one(self, "image_size", "image_channels", "classes", "channels", "cells", "stages")
         unit = 2 ** (self.stages - 1)
         if self.image_size % unit:
             raise ValueError(

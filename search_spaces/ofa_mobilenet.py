@@ -15,6 +15,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
 from search_spaces.blocks.stretches import Head, Stem
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, odd_kernels, one_of
 from search_spaces.elastic import NONLINEARITIES, make_divisible
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
@@ -40,12 +41,9 @@ class OfaStage:
     activation: Nonlinearity = "relu"
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"`width` of a stage must be at least 1, got {self.width}")
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
-        if self.activation not in NONLINEARITIES:
-            raise ValueError(f"`activation` must be one of {tuple(NONLINEARITIES)}, got `{self.activation}`")
+        at_least_one(self, "width", of="a stage")
+        one_of(self, "stride", (1, 2), of="a stage")
+        one_of(self, "activation", tuple(NONLINEARITIES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,27 +89,14 @@ class OfaMobileNet:
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
+        not_empty(self, "stages")
         sizes = ("image_size", "image_channels", "classes", "stem_channels", "first_channels")
-        for name in (*sizes, "head_channels", "mix_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        for name in ("width_mult", "epsilon"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}")
-        for name in ("resolutions", "depths", "kernels", "expansions"):
-            values = getattr(self, name)
-            if not values and name == "resolutions":
-                continue
-            if not values or list(values) != sorted(set(values)) or min(values) < 1:
-                raise ValueError(
-                    f"`{name}` must be positive and increase strictly, got {values};"
-                    f" did you mean {tuple(sorted({v for v in values if v > 0})) or (3,)}?"
-                )
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            better = tuple(sorted({kernel | 1 for kernel in self.kernels}))
-            raise ValueError(f"`kernels` must be odd, got {self.kernels}; did you mean {better}?")
+        at_least_one(self, *sizes, "head_channels", "mix_channels")
+        above_zero(self, "width_mult", "epsilon")
+        if self.resolutions:
+            increasing(self, "resolutions")
+        increasing(self, "depths", "expansions")
+        odd_kernels(self)
         check_choices(self.choices)
 
     def channels(self, width: int) -> int:

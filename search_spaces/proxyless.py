@@ -16,6 +16,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.inverted_bottleneck import InvertedBottleneck
 from search_spaces.blocks.stretches import Classifier, Head, Stem
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, odd_kernels, one_of
 from search_spaces.elastic import NONLINEARITIES, make_divisible
 from search_spaces.layers import Layer, Nonlinearity
 from search_spaces.network import Network
@@ -25,14 +26,6 @@ from search_spaces.static import RESOLUTION
 from search_spaces.widths import Width, elastic
 
 WIDTH = "width"
-
-
-def _check_increasing(name: str, values: tuple[int | float, ...]) -> None:
-    if not values or list(values) != sorted(set(values)) or min(values) <= 0:
-        raise ValueError(
-            f"`{name}` must be positive and increase strictly, got {values};"
-            f" did you mean {tuple(sorted({v for v in values if v > 0})) or (1,)}?"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +46,9 @@ class ProxylessStage:
     skippable: bool = False
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"`width` of a stage must be at least 1, got {self.width}")
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
-        _check_increasing("depths", self.depths)
+        at_least_one(self, "width", of="a stage")
+        one_of(self, "stride", (1, 2), of="a stage")
+        increasing(self, "depths")
         if self.skippable and len(self.depths) > 1:
             raise ValueError(
                 f"`depths` of a stage whose blocks are skippable must be one number, got {self.depths}; did you mean"
@@ -116,21 +107,16 @@ class Proxyless:
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "first_channels", "head_channels"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
-        if self.activation not in NONLINEARITIES:
-            raise ValueError(f"`activation` must be one of {tuple(NONLINEARITIES)}, got `{self.activation}`")
-        for name in ("resolutions", "width_mults", "kernels", "expansions"):
-            if name != "resolutions" or self.resolutions:
-                _check_increasing(name, getattr(self, name))
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            better = tuple(sorted({kernel | 1 for kernel in self.kernels}))
-            raise ValueError(f"`kernels` must be odd, got {self.kernels}; did you mean {better}?")
+        not_empty(self, "stages")
+        at_least_one(
+            self, "image_size", "image_channels", "classes", "stem_channels", "first_channels", "head_channels"
+        )
+        above_zero(self, "epsilon")
+        one_of(self, "activation", tuple(NONLINEARITIES))
+        if self.resolutions:
+            increasing(self, "resolutions")
+        increasing(self, "width_mults", "expansions")
+        odd_kernels(self)
         self._check_widths_differ()
         check_choices(self.choices)
 

@@ -15,6 +15,7 @@ from jaxtyping import Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.residual import TORCH_EPSILON, Bottleneck, PooledStem, ResidualConv
 from search_spaces.blocks.stretches import Classifier, Stem
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, one_of
 from search_spaces.elastic import make_divisible
 from search_spaces.layers import Layer
 from search_spaces.network import Network
@@ -39,11 +40,8 @@ class ResNetStage:
     stride: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` of a stage must be at least 1, got {getattr(self, name)}")
-        if self.stride not in (1, 2):
-            raise ValueError(f"`stride` of a stage must be 1 or 2, got {self.stride}")
+        at_least_one(self, "width", "blocks", of="a stage")
+        one_of(self, "stride", (1, 2), of="a stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,22 +78,13 @@ class ResNet50D:
     epsilon: float = TORCH_EPSILON
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
-        for name in ("resolutions", "width_mults", "extra_blocks", "expansions"):
-            values = getattr(self, name)
-            if not values and name == "resolutions":
-                continue
-            least = 0 if name == "extra_blocks" else 1 if name == "resolutions" else 1e-9
-            if not values or list(values) != sorted(set(values)) or min(values) < least:
-                better = tuple(sorted({value for value in values if value >= least})) or (1,)
-                rule = "be at least 0" if name == "extra_blocks" else "be positive"
-                raise ValueError(f"`{name}` must {rule} and increase strictly, got {values}; did you mean {better}?")
+        not_empty(self, "stages")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels")
+        above_zero(self, "epsilon")
+        if self.resolutions:
+            increasing(self, "resolutions")
+        increasing(self, "width_mults", "expansions")
+        increasing(self, "extra_blocks", least=0)
         check_choices(self.choices)
 
     def widths(self, channels: int) -> tuple[int, ...]:

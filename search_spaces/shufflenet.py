@@ -13,6 +13,7 @@ from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
 from search_spaces.blocks.stretches import Head, Stem, conv_norm, depthwise_norm
+from search_spaces.checks import above_zero, at_least_one, increasing, not_empty, one_of, some_in_order
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
@@ -142,8 +143,7 @@ class ShuffleStage:
                 f"`width` of a stage must be even, as half of it passes by, got {self.width};"
                 f" did you mean {max(2, self.width + 1)}?"
             )
-        if self.units < 1:
-            raise ValueError(f"`units` of a stage must be at least 1, got {self.units}")
+        at_least_one(self, "units", of="a stage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,21 +187,11 @@ class ShuffleNetV2:
     epsilon: float = EPSILON
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ValueError("`stages` must hold at least one stage, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "head_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
-        if self.variant not in ("megvii", "torchvision"):
-            raise ValueError(f"`variant` must be `megvii` or `torchvision`, got `{self.variant}`")
-        in_order = tuple(name for name in OPERATIONS if name in self.operations)
-        if not self.operations or self.operations != in_order:
-            raise ValueError(
-                f"`operations` must be some of {tuple(OPERATIONS)} in this order, got {self.operations};"
-                f" did you mean {in_order or tuple(OPERATIONS)}?"
-            )
+        not_empty(self, "stages")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "head_channels")
+        above_zero(self, "epsilon")
+        one_of(self, "variant", ("megvii", "torchvision"))
+        some_in_order(self, "operations", tuple(OPERATIONS))
         self._check_scales()
         width = self.stem_channels
         for i, stage in enumerate(self.stages, 1):
@@ -214,11 +204,7 @@ class ShuffleNetV2:
         check_choices(self.choices)
 
     def _check_scales(self) -> None:
-        if not self.scales or min(self.scales) <= 0 or list(self.scales) != sorted(set(self.scales)):
-            better = tuple(sorted({scale for scale in self.scales if scale > 0})) or (1.0,)
-            raise ValueError(
-                f"`scales` must be positive and increase strictly, got {self.scales}; did you mean {better}?"
-            )
+        increasing(self, "scales")
         for i, stage in enumerate(self.stages, 1):
             mids = self.mids(stage)
             if mids[0] < 1 or len(set(mids)) < len(mids):

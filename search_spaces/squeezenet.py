@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, supernet
+from search_spaces.checks import at_least_one, increasing, not_empty
 from search_spaces.elastic import Conv
 from search_spaces.initialise import Draw
 from search_spaces.layers import Graph, Layer, Padding, ceil_padding, windows
@@ -193,19 +194,10 @@ class SqueezeNet:
     shares: tuple[float, ...] = (0.25, 0.5, 0.75)
 
     def __post_init__(self) -> None:
-        if not self.fires:
-            raise ValueError("`fires` must hold at least one fire module, got none")
-        for name in ("image_size", "image_channels", "classes", "stem_channels", "stem_kernel"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        for name, most in (("expands", float("inf")), ("squeezes", 1.0), ("shares", 1.0)):
-            values = getattr(self, name)
-            if not values or list(values) != sorted(set(values)) or not 0 < values[0] <= values[-1] <= most:
-                better = tuple(sorted({value for value in values if 0 < value <= most})) or (0.5,)
-                raise ValueError(
-                    f"`{name}` must be above 0, at most {most} and increase strictly, got {values};"
-                    f" did you mean {better}?"
-                )
+        not_empty(self, "fires", "fire module")
+        at_least_one(self, "image_size", "image_channels", "classes", "stem_channels", "stem_kernel")
+        increasing(self, "expands")
+        increasing(self, "squeezes", "shares", most=1.0, instead=0.5)
         self._check_channels()
         self._check_image()
         check_choices(self.choices)

@@ -14,6 +14,7 @@ from jaxtyping import Int, PRNGKeyArray
 
 from search_spaces.assembly import Place, layers, present, supernet
 from search_spaces.blocks.token_recipes import PATCH, Embedding, EncoderLayer, Pool, Readout
+from search_spaces.checks import above_zero, at_least_one, increasing
 from search_spaces.layers import Layer
 from search_spaces.network import Network
 from search_spaces.reading import Cut
@@ -70,22 +71,13 @@ class VisionTransformer:
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "image_channels", "classes", "patch", "head_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        at_least_one(self, "image_size", "image_channels", "classes", "patch", "head_dim")
         if self.relative_reach is not None and self.relative_reach < 1:
             raise ValueError(f"`relative_reach` must be at least 1, or None for none, got {self.relative_reach}")
-        if not self.epsilon > 0:
-            raise ValueError(f"`epsilon` must be above 0, got {self.epsilon}")
-        for name in ("resolutions", "dims", "depths", "heads", "mlp_ratios"):
-            values = getattr(self, name)
-            if not values and name == "resolutions":
-                continue
-            if not values or list(values) != sorted(set(values)) or min(values) <= 0:
-                raise ValueError(
-                    f"`{name}` must be positive and increase strictly, got {values};"
-                    f" did you mean {tuple(sorted({v for v in values if v > 0})) or (1,)}?"
-                )
+        above_zero(self, "epsilon")
+        if self.resolutions:
+            increasing(self, "resolutions")
+        increasing(self, "dims", "depths", "heads", "mlp_ratios")
         if self.patches and (list(self.patches) != sorted(set(self.patches), reverse=True) or min(self.patches) < 1):
             better = tuple(sorted({patch for patch in self.patches if patch > 0}, reverse=True)) or (16,)
             raise ValueError(
