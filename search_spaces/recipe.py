@@ -19,6 +19,7 @@ class Residual:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -29,12 +30,14 @@ from search_spaces.blocks.functions import channel_shuffle, flatten, max_pool, t
 from search_spaces.blocks.operations import average_pool, zeros
 from search_spaces.elastic import EPSILON, GATES, NONLINEARITIES, Conv, Dense, Depthwise
 from search_spaces.initialise import Draw
-from search_spaces.layers import Graph, Nonlinearity, Padding, ceil_padding, same_padding
+from search_spaces.layers import Graph, Nonlinearity, Padding, Shape, ceil_padding, same_padding
 from search_spaces.reading import Cut, Reading
 from search_spaces.widths import Channels, Join, Width, as_width, joined
 
 Stretch = Callable[["Builder", "Tensor"], "Tensor"]
 Kernel = int | tuple[int, ...]
+PoolPadding = Padding | Literal["ceil"] | None
+"""`ceil` lets the last, partly filled windows of a pool count and pads nothing else; None is the layer's own."""
 
 
 @dataclass(frozen=True)
@@ -278,23 +281,19 @@ class Builder(ABC):
             clean=x.clean,
         )
 
-    def avg_pool(self, x: Tensor, kernel: int, stride: int = 1) -> Tensor:
-        """The mean over windows, counting only what lies on the image; odd ones are padded."""
+    def avg_pool(self, x: Tensor, kernel: int, stride: int = 1, padding: PoolPadding = None) -> Tensor:
+        """The mean over windows, counting only what lies on the image; without a padding, odd ones are padded."""
+        around = partial(_around, padding, kernel, stride)
         return self.function(
             [x],
             x.width,
-            run=lambda array: average_pool(array, kernel, stride),
-            write=lambda graph, at: graph.avg_pool(at, kernel, stride),
+            run=lambda array: average_pool(array, kernel, stride, around(array.shape[1:])),
+            write=lambda graph, at: graph.avg_pool(at, kernel, stride, around(graph.shape(at))),
         )
 
-    def max_pool(
-        self, x: Tensor, kernel: int, stride: int = 1, padding: Padding | Literal["ceil"] | None = None
-    ) -> Tensor:
-        """The largest value in windows; `ceil` lets the last, partly filled ones count and pads nothing else."""
-
-        def around(shape: tuple[int, int, int]) -> Padding | None:
-            return ceil_padding(shape, kernel, stride) if padding == "ceil" else padding
-
+    def max_pool(self, x: Tensor, kernel: int, stride: int = 1, padding: PoolPadding = None) -> Tensor:
+        """The largest value in windows; without a padding, odd ones are padded."""
+        around = partial(_around, padding, kernel, stride)
         return self.function(
             [x],
             x.width,
@@ -343,6 +342,10 @@ def _taps(read: Reading, kernels: tuple[int, ...], choice: str) -> Taps:
 def _chosen(read: Cut, kernels: tuple[int, ...], choice: str) -> int:
     index = read.index(choice, kernels) if len(kernels) > 1 else 0
     return kernels[index]
+
+
+def _around(padding: PoolPadding, kernel: int, stride: int, shape: Shape) -> Padding | None:
+    return ceil_padding(shape, kernel, stride) if padding == "ceil" else padding
 
 
 def _call(module: Any, read: Reading, x: Array) -> Array:

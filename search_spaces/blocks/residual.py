@@ -7,10 +7,8 @@ ResNet-D's (Bag of Tricks, arXiv:1812.01187); groups and gates make RegNet's blo
 from dataclasses import dataclass
 from typing import Literal
 
-from search_spaces.blocks.operations import average_pool
 from search_spaces.blocks.stretches import conv_norm, squeeze_excite
 from search_spaces.elastic import make_divisible
-from search_spaces.layers import Graph, Padding, Shape, ceil_padding
 from search_spaces.recipe import Builder, Tensor
 from search_spaces.widths import Channels, Width, as_width
 
@@ -27,22 +25,8 @@ def shortcut(
     if kind == "identity":
         return x
     if kind == "pool" and stride > 1:
-        x, stride = ceil_pool(b, x, stride), 1
+        x, stride = b.avg_pool(x, stride, stride, "ceil"), 1
     return conv_norm(b, x, "shortcut", outs, 1, stride, epsilon=epsilon)
-
-
-def ceil_pool(b: Builder, x: Tensor, stride: int) -> Tensor:
-    """The mean over windows that don't overlap; the last, partly filled ones count too ("ceil mode")."""
-
-    def around(shape: Shape) -> Padding:
-        return ceil_padding(shape, stride, stride)
-
-    def write(graph: Graph, at: int) -> int:
-        return graph.avg_pool(at, stride, stride, around(graph.shape(at)))
-
-    return b.function(
-        [x], x.width, run=lambda array: average_pool(array, stride, stride, around(array.shape[1:])), write=write
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
