@@ -274,25 +274,3 @@ class Norm(nnx.Module):
     def cut_stats(stats: Stats, channels: Axis) -> Stats:
         """Statistics over fewer channels."""
         return {name: channels.cut(value, 0) for name, value in stats.items()}
-
-
-class SqueezeExcite(nnx.Module):
-    """Gates channels by a two-layer network of their means (arXiv:1709.01507), hard-sigmoid as in MobileNetV3."""
-
-    def __init__(self, reduce: Dense, expand: Dense):
-        self.reduce = reduce
-        self.expand = expand
-
-    @classmethod
-    def init(cls, draw: Draw, channels: int, squeezed: int) -> "SqueezeExcite":
-        """Two dense layers."""
-        return cls(Dense.init(draw, channels, squeezed), Dense.init(draw, squeezed, channels))
-
-    def cut(self, channels: Axis, squeezed: Axis) -> "SqueezeExcite":
-        """The same layer over fewer channels and a narrower bottleneck."""
-        return SqueezeExcite(self.reduce.cut(channels, squeezed), self.expand.cut(squeezed, channels))
-
-    def __call__(self, x: Images, squeezed: Axis) -> Images:
-        """`squeezed` gates the bottleneck, whose bias would otherwise leak from channels that are off."""
-        bottleneck = squeezed.gate(NONLINEARITIES["relu"](self.reduce(x.mean((1, 2)))))
-        return x * NONLINEARITIES["hard_sigmoid"](self.expand(bottleneck))[:, None, None, :]
