@@ -200,28 +200,8 @@ def check_arch(space: Space, arch: Any) -> Int[np.ndarray, " choices"]:
     row = _indices(arch)
     if row.shape != (len(space.choices),):
         raise ValueError(f"an architecture of this space has {len(space.choices)} genes, got shape {row.shape}")
-    _check_range(space, row[None], "")
+    _check_range(space, row)
     return row.astype(np.int32)
-
-
-def check_archs(space: Space, archs: Any) -> Int[np.ndarray, "pop choices"]:
-    """Returns the population as int32 rows.
-
-    Args:
-      space: whose architectures they should be.
-      archs: rows of option indices, or whatever a user took for them.
-
-    Raises:
-      ValueError: when one of them is not of this space, saying which, or it holds anything but integers.
-    """
-    rows = _indices(archs)
-    if rows.ndim != 2 or rows.shape[1] != len(space.choices):
-        raise ValueError(
-            f"architectures of this space are rows of {len(space.choices)} genes, got shape {rows.shape};"
-            " put a single one into a list"
-        )
-    _check_range(space, rows, "in row {row}, ")
-    return rows.astype(np.int32)
 
 
 def _indices(archs: Any) -> np.ndarray:
@@ -236,14 +216,14 @@ def _indices(archs: Any) -> np.ndarray:
     return rows
 
 
-def _check_range(space: Space, rows: np.ndarray, where: str) -> None:
-    wrong = (rows < 0) | (rows >= option_counts(space))
+def _check_range(space: Space, row: np.ndarray) -> None:
+    wrong = (row < 0) | (row >= option_counts(space))
     if wrong.any():
-        row, gene = np.argwhere(wrong)[0].tolist()
+        gene = int(wrong.argmax())
         choice = space.choices[gene]
         raise ValueError(
-            f"{where.format(row=row)}`{choice.name}` has options {choice.options}, so its index must be 0 to"
-            f" {len(choice.options) - 1}; got {rows[row, gene]}"
+            f"`{choice.name}` has options {choice.options}, so its index must be 0 to {len(choice.options) - 1};"
+            f" got {row[gene]}"
         )
 
 

@@ -13,7 +13,6 @@ from search_spaces.space import (
     active,
     canonical,
     check_arch,
-    check_archs,
     check_choices,
     largest,
     networks_by_option,
@@ -132,28 +131,6 @@ def test_check_arch_takes_lists_and_gives_int32():
 def test_check_arch_refuses_other_rows(arch, message):
     with pytest.raises(ValueError, match=message):
         check_arch(TOY, arch)
-
-
-def test_check_archs_takes_populations():
-    rows = check_archs(TOY, [[0, 0, 0, 0, 1], [2, 1, 2, 1, 0]])
-    assert rows.dtype == np.int32
-    assert rows.shape == (2, 5)
-    assert check_archs(TOY, np.zeros((0, 5), int)).shape == (0, 5)
-
-
-@pytest.mark.parametrize(
-    ("archs", "message"),
-    [
-        ([[0] * 5, [3, 0, 0, 0, 0]], "in row 1, `depth` has options"),
-        ([0] * 5, r"are rows of 5 genes, got shape \(5,\); put a single one into a list"),
-        ([[0] * 4], r"are rows of 5 genes, got shape \(1, 4\)"),
-        ([[0] * 5, [0] * 4], "got rows of unequal lengths"),
-        (np.full((1, 5), np.nan), r"integers\), got float64: nan"),
-    ],
-)
-def test_check_archs_refuses_other_populations(archs, message):
-    with pytest.raises(ValueError, match=message):
-        check_archs(TOY, archs)
 
 
 @pytest.mark.parametrize(
