@@ -17,7 +17,7 @@ from experiments.description import Description, layers_of, said, show, show_all
 from experiments.diagram import draw_layers
 from experiments.figures import to_png, to_svg
 from experiments.files import write
-from search_spaces.derived.neighbours import enumerate_all
+from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.derived.serial import FORMAT, from_json, short_hash
 from search_spaces.networks import NAMED, Point
 from search_spaces.space import Space, canonical, check_arch, largest, size, smallest

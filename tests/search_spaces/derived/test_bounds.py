@@ -5,8 +5,8 @@ import pytest
 
 from search_spaces.derived.bounds import bounds
 from search_spaces.derived.elimination import cheapest, eliminate
+from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.derived.factors import Factor, Factors, factors, gather
-from search_spaces.derived.neighbours import enumerate_all
 from search_spaces.layers import total_macs, total_params
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.nas_bench_201 import NasBench201

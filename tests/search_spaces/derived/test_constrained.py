@@ -13,9 +13,9 @@ from search_spaces.derived.bounds import bounds
 from search_spaces.derived.constrained import generator, under
 from search_spaces.derived.counting import Draws, window
 from search_spaces.derived.elimination import eliminate
+from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.derived.factors import Factor, Factors, factors, gather
 from search_spaces.derived.limits import Limit, count
-from search_spaces.derived.neighbours import enumerate_all
 from search_spaces.layers import Dense, Input, total_macs, total_params
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.ofa_mobilenet import OfaMobileNet, OfaStage

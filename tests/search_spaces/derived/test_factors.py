@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import search_spaces
+from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.derived.factors import factors, gather
 from search_spaces.derived.interactions import split
-from search_spaces.derived.neighbours import enumerate_all
 from search_spaces.layers import Dense, Input, macs, params
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.nas_bench_201 import NasBench201

@@ -1,4 +1,4 @@
-"""Neighbours and enumerations are those that writing everything out gives."""
+"""Neighbours are those that writing everything out gives."""
 
 import itertools
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from search_spaces.derived.neighbours import enumerate_all, neighbours
+from search_spaces.derived.neighbours import neighbours
 from search_spaces.space import Choice, active, canonical, option_counts, size
 
 
@@ -43,29 +43,6 @@ def listed(space):
     """All distinct canonical rows, sorted: from all rows of genes."""
     rows = np.array(list(itertools.product(*map(range, option_counts(space)))), np.int32)
     return np.unique(canonical(space, rows), axis=0)
-
-
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("block", [1, 7, 4096])
-def test_every_network_comes_once_and_in_order(space, block):
-    blocks = list(enumerate_all(space, block=block))
-    assert all(0 < len(rows) <= block for rows in blocks)
-    assert np.array_equal(np.concatenate(blocks), listed(space))
-    assert blocks[0].dtype == np.int32
-
-
-def test_blocks_come_when_asked_for():
-    huge = Toy(tuple(Choice(name=f"c{i}", options=(0, 1, 2)) for i in range(30)))
-    first = next(enumerate_all(huge, limit=3**30, block=100))
-    assert first[0].tolist() == [0] * 30
-    assert first[1].tolist() == [0] * 29 + [1]
-
-
-def test_a_space_beyond_the_limit_is_refused_before_it_is_asked_for():
-    with pytest.raises(ValueError, match=r"a space of 729 networks is not enumerated beyond 728; raise `limit`"):
-        enumerate_all(FLAT, limit=728)
-    with pytest.raises(ValueError, match="`block` must be at least 1, got 0"):
-        enumerate_all(FLAT, block=0)
 
 
 def test_neighbours_are_written_out():
