@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -17,7 +18,7 @@ from experiments.build import nearest
 from experiments.files import LOCK, write
 from experiments.plugins import named, with_search_path
 from experiments.resume import prepare_arguments
-from experiments.sweep import ERROR, failures
+from experiments.sweep import ERROR, failures, made_above
 
 DEBUG = "EDGENAS_DEBUG"
 EXPECTED = (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException)
@@ -62,11 +63,14 @@ def _job(config: DictConfig) -> None:
 
 
 def _forget(folder: Path) -> None:
-    """Removes the folder of a run that was refused before it did any work."""
+    """Removes the folder of a run that was refused before it did any work, and those that were made to hold it."""
     if folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_WORK:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
+        with suppress(OSError):  # what another run has put something into stays
+            for parent in made_above(folder):
+                parent.rmdir()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

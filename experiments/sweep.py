@@ -1,4 +1,4 @@
-"""What a sweep leaves: one table and one `sweep.json` over the summaries of its runs."""
+"""What Hydra tells of: a sweep leaves one table and one `sweep.json`; a run's folder may be made with others above."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ ERROR = "error.txt"
 """Where a job of a sweep leaves the line that says why it failed."""
 
 _failures: list[str] = []
+_absent: set[Path] = set()
 
 
 def failures() -> list[str]:
@@ -21,8 +22,18 @@ def failures() -> list[str]:
     return lines
 
 
+def made_above(folder: Path) -> list[Path]:
+    """The folders that weren't there before the run of this folder began, the innermost first."""
+    return [path for path in folder.absolute().parents if path in _absent]
+
+
 class Merge(Callback):
-    """Hydra calls this once all jobs of a sweep have ended; each has written its own `summary.json`."""
+    """Hydra calls this before a run has a folder, and once all jobs of a sweep have written a `summary.json`."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Keeps in mind which folders are about to be made."""
+        _absent.clear()
+        _absent.update(path for path in Path(config.hydra.run.dir).absolute().parents if not path.exists())
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Merges the summaries and prints a line for each run."""

@@ -1,1 +1,1 @@
-"""What every space gets from its choices alone: draws, codes, neighbours, enumeration, bounds, and draws under limits of cost."""
+"""What every space gets from its choices alone: draws, codes, neighbours, enumeration, bounds, draws under limits."""
