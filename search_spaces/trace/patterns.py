@@ -85,20 +85,18 @@ def _bound(bound: dict[int, int], own: tuple[Ref, ...], ins: tuple[Ref, ...]) ->
     new = dict(bound)
     for a, b in zip(own, ins, strict=True):
         if isinstance(a, Known) or isinstance(b, Known):
-            if (
-                not (isinstance(a, Known) and isinstance(b, Known))
-                or a.number is None
-                or not _equal(a.number, b.number)
-            ):
+            if not (isinstance(a, Known) and isinstance(b, Known) and _equal(a, b)):
                 return None
         elif new.setdefault(a, b) != b:
             return None
     return new
 
 
-def _equal(a: float, b: float | None) -> bool:
-    """Up to rounding of the precision that the program is in."""
-    return b is not None and abs(a - b) <= 1e-2 * abs(a) * (a != round(a))
+def _equal(own: Known, known: Known) -> bool:
+    """Whether the program's number is the pattern's, up to rounding of the precision that the program is in."""
+    a, b = own.number, known.number
+    rounding = 1e-2 if known.value.dtype.itemsize <= 2 else 1e-5
+    return a is not None and b is not None and abs(a - b) <= rounding * abs(a) * (a != round(a))
 
 
 def _said(step: Step) -> dict[str, Any]:

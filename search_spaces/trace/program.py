@@ -142,13 +142,16 @@ class _Flattening:
     def step(self, equation: Any, ins: tuple[Ref, ...], calls: tuple[Any, ...]) -> Sequence[Ref]:
         sources = (equation.source_info, *calls)
         name, params = equation.primitive.name, equation.params
+        is_known = all(isinstance(ref, Known) for ref in ins)
         found = named_kind(str(params.get("name", ""))) if name in ("jit", "pjit") else None
+        if found is not None and is_known:
+            return _computed(equation, ins)  # no layer: no image meets it
         if found is not None:
             name, params = NAMED, {"kind": found[0], "attributes": found[1]}
         elif name in _CALLS:
             inside = next(params[key] for key in _INSIDE if key in params)
             return self.inlined(getattr(inside, "jaxpr", inside), getattr(inside, "consts", ()), ins, sources)
-        elif all(isinstance(ref, Known) for ref in ins):
+        elif is_known:
             return _computed(equation, ins)
         outs = tuple(self.fresh() for _ in equation.outvars)
         self.steps.append(

@@ -14,6 +14,7 @@ from jax import lax
 from search_spaces import EXAMPLES
 from search_spaces.blocks.operations import average_pool
 from search_spaces.derived.sampling import sample
+from search_spaces.elastic import NONLINEARITIES
 from search_spaces.extract import Extracted, extract
 from search_spaces.layers import Activation, Elementwise, Graph, total_params
 from search_spaces.named import named
@@ -247,6 +248,31 @@ def test_nonlinearities_are_known_however_they_are_written(kind, function, dtype
     weight = jax.ShapeDtypeStruct((1, 1, 2, 2), dtype)
     got = layers_of(lambda net, x: function(conv(x, net.w[...])), (4, 4, 2), w=weight)
     assert got[1:] == (Activation(inputs=(1,), shape=(4, 4, 2), kind=kind),)
+
+
+@pytest.mark.parametrize(
+    ("half", "root", "dtype", "is_gelu"),
+    [
+        (0.5, 1.41421, jnp.float32, True),  # five digits of the root of 2
+        (0.503, 2**0.5, jnp.float32, False),
+        (0.5, 1.41, jnp.float32, False),
+        (0.5, 1.41, jnp.bfloat16, True),  # eight bits tell it from the root of 2 by one step at the most
+    ],
+)
+def test_a_nonlinearity_has_its_own_numbers(half, root, dtype, is_gelu):
+    weight = jax.ShapeDtypeStruct((1, 1, 2, 2), dtype)
+    run = lambda x: half * x * (1 + lax.erf(x / root))  # noqa: E731
+    got = layers_of(lambda net, x: run(conv(x, net.w[...])), (4, 4, 2), w=weight)
+    assert (got[1:] == (Activation(inputs=(1,), shape=(4, 4, 2), kind="gelu"),)) == is_gelu
+    assert is_gelu or all(isinstance(layer, Elementwise) for layer in got[1:])
+
+
+def test_a_layer_function_of_constants_is_a_constant():
+    relu = NONLINEARITIES["relu"]
+    got = layers_of(lambda net, x: x * relu(jnp.ones(4)), (4, 4, 4))
+    assert got == (Elementwise(inputs=(0,), shape=(4, 4, 4), operation="mul"),)
+    (half,) = layers_of(lambda net, x: jnp.maximum(x, relu(jnp.asarray(-3.0))), (4, 4, 4))
+    assert half == Activation(inputs=(0,), shape=(4, 4, 4), kind="relu")  # the greater of x and relu(-3), which is 0
 
 
 def test_what_something_else_reads_too_is_no_part_of_a_nonlinearity():
