@@ -115,7 +115,6 @@ class Classifier:
     Attributes:
       classes: how many.
       bias: whether the classifier has one.
-      conv_bias: whether the convolution has one, beside its norm.
     """
 
     classes: int

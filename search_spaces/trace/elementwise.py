@@ -19,7 +19,11 @@ _KINDS: dict[str, Nonlinearity] = {"logistic": "sigmoid", "tanh": "tanh"}
 
 
 def elementwise(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """An activation, a sum, a gate, a parameter's step, or an `Elementwise`."""
+    """An activation, a sum, a gate, a parameter's step, or an `Elementwise`.
+
+    Raises:
+      ValueError: when it repeats its input, or mixes activations with a parameter as no layer does.
+    """
     first, second = (*ins, None)[:2]
     if step.name in ("div", "mul"):
         for value, by in ((first, second), (second, first)):

@@ -11,7 +11,11 @@ MOVES = frozenset({"reshape", "squeeze", "expand_dims", "broadcast_in_dim", "tra
 
 
 def moved(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """Axes in another order or other dimensions: no layer, until somebody reads them."""
+    """Axes in another order or other dimensions: no layer, until somebody reads them.
+
+    Raises:
+      ValueError: when it is given no activations, or axes are cut in parts that are no stretches of them.
+    """
     view, shape = ins[0], step.out_shapes[0]
     if not isinstance(view, View):
         view = writer.view(view, step)
@@ -32,7 +36,11 @@ def moved(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 
 def padded(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """A border around an image, for the convolution or pool that reads it."""
+    """A border around an image, for the convolution or pool that reads it.
+
+    Raises:
+      ValueError: when anything but rows and columns gets a border, or one that isn't around the image.
+    """
     view, config = writer.read(ins[0], step), step.params["padding_config"]
     if all(tuple(side) == (0, 0, 0) for side in config):
         return [view]
@@ -45,7 +53,11 @@ def padded(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 
 def sliced(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """Some of the channels, or of the tokens."""
+    """Some of the channels, or of the tokens.
+
+    Raises:
+      ValueError: when an image is cropped, or every other position taken.
+    """
     starts, ends, strides = (step.params[f"{what}"] for what in ("start_indices", "limit_indices", "strides"))
     if strides is not None and any(stride != 1 for stride in strides):
         raise refused(step, "takes every other position, which only convolutions and pools do")
@@ -70,7 +82,11 @@ def _part(
 
 
 def split(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """Channels or tokens taken apart."""
+    """Channels or tokens taken apart.
+
+    Raises:
+      ValueError: when the rows or columns of an image are.
+    """
     view, start, found = writer.read(ins[0], step), 0, []
     for size, array in zip(step.params["sizes"], step.out_shapes, strict=True):
         found.append(_part(writer, step, view, [step.params["axis"]], start, int(size), array))
@@ -79,7 +95,11 @@ def split(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 
 def joined(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """Channels joined."""
+    """Channels joined.
+
+    Raises:
+      ValueError: when something else is.
+    """
     views = [writer.read(value, step) for value in ins]
     if step.params["dimension"] != len(step.out_shapes[0]) - 1:
         raise refused(step, "joins something else than channels, the last dimension")

@@ -13,7 +13,11 @@ from search_spaces.trace.writer import Padded, Value, Writer, refused
 
 
 def summed(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """The mean over all positions, once it has been divided."""
+    """The mean over all positions, once it has been divided.
+
+    Raises:
+      ValueError: when the sum is over something else.
+    """
     view = writer.view(ins[0], step)
     height, width, channels = writer.shape(view)
     axes = step.params["axes"]
@@ -43,7 +47,11 @@ def _window(writer: Writer, step: Step, ins: list[Value], empty: float) -> tuple
 
 
 def largest(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """A max pool."""
+    """A max pool.
+
+    Raises:
+      ValueError: when windows or strides are not square, or dilated, or not of an image's rows and columns.
+    """
     view, kernel, stride, padding = _window(writer, step, ins, -math.inf)
     out = step.out_shapes[0]
     layer = MaxPool(inputs=(view.layer,), shape=(out[1], out[2], out[3]), kernel=kernel, stride=stride, padding=padding)
@@ -51,7 +59,11 @@ def largest(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 
 def window_sums(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """An average pool, once it has been divided."""
+    """An average pool, once it has been divided.
+
+    Raises:
+      ValueError: when windows or strides are not square, or dilated, or not of an image's rows and columns.
+    """
     view, kernel, stride, padding = _window(writer, step, ins, 0.0)
     out, counts = step.out_shapes[0], []
     for side, before, after in zip(writer.shape(view), padding[::2], padding[1::2], strict=False):
@@ -64,7 +76,11 @@ def window_sums(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 
 def mean(writer: Writer, step: Step, view: View, by: Any) -> list[Value]:
-    """A sum, divided: a mean where it is by the number of what was added up."""
+    """A sum, divided: a mean where it is by the number of what was added up.
+
+    Raises:
+      ValueError: when it is by something else.
+    """
     expected = writer.divisors[view.layer]
     number = by.value if isinstance(by, Known) else np.asarray(0)
     with np.errstate(divide="ignore"):

@@ -12,7 +12,12 @@ from search_spaces.trace.writer import Padded, Param, Value, Writer, path_of, re
 
 
 def convolution(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """A convolution of all channels, in groups of them, or of each by itself."""
+    """A convolution of all channels, in groups of them, or of each by itself.
+
+    Raises:
+      ValueError: when the kernel is no parameter, the order of dimensions another, the convolution transposed or in groups
+        of images, or rows and columns differ in stride or dilation.
+    """
     params, (x, weight) = step.params, ins
     numbers, out = params["dimension_numbers"], step.out_shapes[0]
     if not isinstance(weight, Param):
@@ -47,7 +52,11 @@ def convolution(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
 
 
 def product(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
-    """A dense layer, a 1x1 convolution, or the patches of an image."""
+    """A dense layer, a 1x1 convolution, or the patches of an image.
+
+    Raises:
+      ValueError: when not exactly one side is a parameter, or the product is no such layer.
+    """
     (contracted, batch) = step.params["dimension_numbers"]
     sides = [side for side in (0, 1) if isinstance(ins[side], Param)]
     if not sides or any(isinstance(value, Known) for value in ins):

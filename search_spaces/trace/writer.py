@@ -108,6 +108,7 @@ class Writer:
       reads: how often each variable of the program is read.
       divisors: sums that are means once they have been divided: by layer, the number or the array.
       unbiased: patches that the bias they always have has yet to be added to.
+      generations: how often a layer has got a bias after it was written: views of before are of no layer's output.
       open: activations that are becoming a batch norm.
     """
 
