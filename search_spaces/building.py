@@ -34,17 +34,24 @@ class Planning(Builder):
         return Tensor(None, channels)
 
     def optional(self, x: Tensor, choice: str, at_least: int, stretch: Stretch) -> Tensor:
-        """The stretch's width."""
-        return stretch(self, x)
+        """The width of the stretch, which must be that of what passes by."""
+        y = stretch(self, x)
+        self._same(choice, x, y)
+        return y
 
     def one_of(self, x: Tensor, choice: str, stretches: Sequence[Stretch]) -> Tensor:
         """The widths of all, which must be one."""
-        widths = [stretch(self, x).width for stretch in stretches]
-        if len({width.largest for width in widths}) != 1:
+        outs = [stretch(self, x) for stretch in stretches]
+        for y in outs[1:]:
+            self._same(choice, outs[0], y)
+        return outs[-1]
+
+    def _same(self, choice: str, x: Tensor, y: Tensor) -> None:
+        """Refuses what cannot stand in one place: numbers of channels of which there are others to choose from."""
+        if (x.width.largest, x.width.is_fixed) != (y.width.largest, y.width.is_fixed):
             raise ValueError(
-                f"the options of `{choice}` must give equally many channels, got {[w.largest for w in widths]}"
+                f"what `{choice}` chooses among must have equally many channels, got {x.width} and {y.width}"
             )
-        return Tensor(None, widths[-1])
 
     def cleaned(self, x: Tensor) -> Tensor:
         """The same."""
@@ -196,18 +203,23 @@ class Writing(Planning):
     def _count(self, width: Channels) -> int:
         return sum(int(part.read(self.read).size) for part in _parts(width))  # pyright: ignore[reportAttributeAccessIssue]
 
-    def layer(self, x: Tensor, name: str, channels: Channels, *, write: Callable[..., int], **how: Any) -> Tensor:
+    def layer(
+        self, x: Tensor, name: str, channels: Channels, *, write: Callable[..., int] | None = None, **how: Any
+    ) -> Tensor:
         """Writes it behind its input."""
-        at = write(self.graph, self.read, x.value, f"{self.path}.{self.prefix}{name}", self._count(channels))
+        told, path = _told(write, f"layer `{name}`"), f"{self.path}.{self.prefix}{name}"
+        at = told(self.graph, self.read, x.value, path, self._count(channels))
         return Tensor(at, channels)
 
     def norm(self, x: Tensor, name: str, epsilon: float = EPSILON) -> Tensor:
         """Writes it behind its input."""
         return replace(x, value=self.graph.norm(x.value, f"{self.path}.{self.prefix}{name}", epsilon))
 
-    def function(self, xs: Sequence[Tensor], channels: Channels, *, write: Callable[..., int], **how: Any) -> Tensor:
+    def function(
+        self, xs: Sequence[Tensor], channels: Channels, *, write: Callable[..., int] | None = None, **how: Any
+    ) -> Tensor:
         """Writes it behind its inputs."""
-        return Tensor(write(self.graph, *(x.value for x in xs)), channels)
+        return Tensor(_told(write, "a function")(self.graph, *(x.value for x in xs)), channels)
 
     def optional(self, x: Tensor, choice: str, at_least: int, stretch: Stretch) -> Tensor:
         """Writes the stretch where it is there."""
@@ -216,6 +228,15 @@ class Writing(Planning):
     def one_of(self, x: Tensor, choice: str, stretches: Sequence[Stretch]) -> Tensor:
         """Writes the chosen stretch."""
         return stretches[self.read.index(choice, stretches)](self, x)
+
+
+def _told(write: Callable[..., int] | None, what: str) -> Callable[..., int]:
+    if write is None:
+        raise ValueError(
+            f"{what} of a recipe was given no `write`: give one, or let the space's `layers` be"
+            " search_spaces.trace.blocks.traced_layers(self, arch)"
+        )
+    return write
 
 
 class Block(nnx.Module):

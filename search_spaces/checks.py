@@ -59,8 +59,10 @@ def increasing(
     Raises:
       ValueError: naming the first of them, with those options that will do in order.
     """
-    rule = "be positive" if least is None else f"be at least {least}"
-    rule = rule if most == math.inf else f"be above 0, at most {most}"
+    if most == math.inf:
+        rule = "be positive" if least is None else f"be at least {least}"
+    else:
+        rule = f"be {'above 0' if least is None else f'at least {least}'}, at most {most}"
     for name in names:
         values = getattr(settings, name)
         fit = sorted({value for value in values if (value > 0 if least is None else value >= least) and value <= most})
@@ -93,7 +95,8 @@ def one_of(settings: Any, name: str, allowed: Sequence[Any], of: str = "") -> No
     value = getattr(settings, name)
     if value not in allowed:
         *others, last = map(_shown, allowed)
-        choice = f"{', '.join(others)} or {last}" if len(others) < 3 else f"one of {tuple(allowed)}"
+        few = f"{', '.join(others)} or {last}" if others else last
+        choice = few if len(others) < 3 else f"one of {tuple(allowed)}"
         raise ValueError(f"{_named(name, of)} must be {choice}, got {_shown(value)}")
 
 

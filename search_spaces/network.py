@@ -57,6 +57,11 @@ class Slot:
     choices: Names = ()
     when: tuple[str, int] | None = None
 
+    @property
+    def bindings(self) -> Names:
+        """Every choice of the space that it names, with what it is for."""
+        return self.choices if self.when is None else (*self.choices, ("when", self.when[0]))
+
     def is_there(self, read: Cut) -> bool:
         """Whether a known architecture has the block."""
         return self.when is None or read.has(*self.when)

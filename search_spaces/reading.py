@@ -8,7 +8,8 @@ A block knows its choices by names of its own (`kernel`, `expansion`); `bound` t
 different places of a network read alike.
 """
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -88,6 +89,7 @@ class Masked:
 
     def bound(self, names: Names) -> "Masked":
         """The rows of these choices, renamed."""
+        check_names(names, self.rows)
         static = dict(self.static)
         return replace(
             self,
@@ -128,6 +130,7 @@ class Masked:
         y, stats = stretch(*xs)
         if at_least == 0:
             return y, stats  # always there, and perhaps of another shape than its input
+        check_names((("when", choice),), self.rows)
         probability = self.rows[choice][at_least:].sum().astype(y.dtype)
         return probability * y + (1 - probability) * xs[0], stats
 
@@ -166,6 +169,7 @@ class Cut:
 
     def bound(self, names: Names) -> "Cut":
         """The indices of these choices, renamed."""
+        check_names(names, self._index)
         return Cut(tuple((own, self._index[choice]) for own, choice in names))
 
     def index(self, choice: str, options: Any) -> int:
@@ -191,6 +195,8 @@ class Cut:
 
     def has(self, choice: str, at_least: int) -> bool:
         """Whether an optional stretch is there."""
+        if at_least and choice not in self._index:
+            check_names((("when", choice),), self._index)
         return at_least == 0 or self._index[choice] >= at_least
 
     def optional(self, choice: str, at_least: int, stretch: Stretch, *xs: Array) -> tuple[Array, Any]:
@@ -263,7 +269,23 @@ def masked(space: Space, arch: Int[Any, " choices"], fixed: Fixed | None = None)
     return Masked.of(space.choices, arch, fixed)
 
 
+def check_names(names: Names, choices: Collection[str]) -> None:
+    """Refuses a block's names of choices that the space doesn't have.
+
+    Raises:
+      ValueError: with the nearest choice that there is.
+    """
+    for own, choice in names:
+        if choice not in choices:
+            near = difflib.get_close_matches(choice, choices, 1, 0.0)
+            hint = f"; did you mean `{near[0]}`?" if near else ", which has none"
+            raise ValueError(f"a block's `{own}` is bound to `{choice}`, which is no choice of the space{hint}")
+
+
 def _only(options: Any, choice: str) -> Any:
     if len(options) != 1:
-        raise KeyError(f"`{choice}` has {len(options)} options here but is not among the choices given to this block")
+        raise ValueError(
+            f"a block asks for `{choice}`, which has {len(options)} options, but is bound to no choice of that name:"
+            " name it in the `choices` of the block's place"
+        )
     return options[0]

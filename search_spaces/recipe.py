@@ -87,7 +87,7 @@ class Builder(ABC):
         init: Callable[[Draw, int, int], Any],
         cut: Callable[[Any, Reading], Any],
         run: Callable[[Any, Reading, Array], Array],
-        write: Callable[[Graph, Reading, int, str, int], int],
+        write: Callable[[Graph, Reading, int, str, int], int] | None = None,
         clean: bool,
     ) -> Tensor:
         """A layer with parameters of any kind: how to add one that has no method here.
@@ -99,7 +99,8 @@ class Builder(ABC):
           init: makes the module for the largest options, from a draw and the channels before and behind it.
           cut: the module with the parameters that a reading uses.
           run: what the cut module makes of its input.
-          write: appends its layers behind a position, of parameters at a path and with so many channels.
+          write: appends its layers behind a position, of parameters at a path and with so many channels; None where
+            the space's layers are traced.
           clean: whether what is 0 in its input is 0 in its output.
         """
 
@@ -114,7 +115,7 @@ class Builder(ABC):
         channels: Channels,
         *,
         run: Callable[..., Array],
-        write: Callable[..., int],
+        write: Callable[..., int] | None = None,
         clean: bool = True,
     ) -> Tensor:
         """A function without parameters of the inputs, whose channels that are off are 0.
@@ -123,7 +124,8 @@ class Builder(ABC):
           xs: its inputs.
           channels: of its output.
           run: of arrays.
-          write: appends its layers to a graph, behind the positions of its inputs.
+          write: appends its layers to a graph, behind the positions of its inputs; None where the space's layers are
+            traced.
           clean: whether channels that are off come out as 0.
         """
 
@@ -158,6 +160,7 @@ class Builder(ABC):
     ) -> Tensor:
         """A convolution. Several kernels are options of `choice`; the smaller ones are the centre of the largest."""
         outs, kernels = as_width(channels), _options(kernel)
+        _check_elastic(name, kernels, padding, kernel_width, stride)
         if groups > 1 and not (x.width.is_fixed and outs.is_fixed):
             raise ValueError(f"`{name}` has {groups} groups, so its channels before and behind it must be no choice")
         if isinstance(padding, tuple) and min(padding) < 0:
@@ -193,6 +196,7 @@ class Builder(ABC):
     ) -> Tensor:
         """A depthwise convolution; with `transformed`, smaller kernels pass through matrices (see `Depthwise`)."""
         kernels = _options(kernel)
+        _check_elastic(name, kernels)
 
         def init(draw: Draw, ins: int, outs: int) -> Depthwise:
             smaller = kernels[:-1] if transformed else ()
@@ -333,6 +337,30 @@ def within(name: str, stretch: Callable[..., Tensor]) -> Stretch:
 
 def _options(kernel: Kernel) -> tuple[int, ...]:
     return (kernel,) if isinstance(kernel, int) else tuple(kernel)
+
+
+def _check_elastic(
+    name: str,
+    kernels: tuple[int, ...],
+    padding: Padding | Literal["same"] | None = None,
+    kernel_width: int | None = None,
+    stride: int = 1,
+) -> None:
+    """Refuses several kernels of which the smaller ones don't stand in the centre of the image's windows.
+
+    Raises:
+      ValueError: where masked and cut would read different pixels.
+    """
+    if len(kernels) == 1:
+        return
+    if any(size % 2 == 0 for size in kernels) or list(kernels) != sorted(set(kernels)):
+        raise ValueError(f"`{name}`: several kernels must be odd and increase, got {kernels}")
+    shifted = isinstance(padding, tuple) or (padding == "same" and stride > 1)
+    if kernel_width is not None or shifted:
+        raise ValueError(
+            f"`{name}`: several kernels {kernels} need square windows and padding of their own, got kernel_width"
+            f" {kernel_width} and padding {padding} at stride {stride}; make them options of `one_of`"
+        )
 
 
 def _taps(read: Reading, kernels: tuple[int, ...], choice: str) -> Taps:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from search_spaces.boxes import Box, boxes
 from search_spaces.network import Network
-from search_spaces.reading import Cut, Masked
+from search_spaces.reading import Cut, Masked, check_names
 from search_spaces.space import Space, check_arch, largest, option_counts
 from search_spaces.static import Fixed, check_images, fixed_of
 
@@ -85,6 +85,8 @@ class Sliced:
         self._network = network
         self._orders: dict[Any, tuple[tuple[int, ...], ...]] = {}
         place = {choice.name: i for i, choice in enumerate(space.choices)}
+        for slot in self.slots:
+            check_names(slot.bindings, place)
         self._genes = [tuple((own, place[name]) for own, name in slot.choices) for slot in self.slots]
         self._when = [None if slot.when is None else (place[slot.when[0]], slot.when[1]) for slot in self.slots]
         self._runs: list[Run] = []

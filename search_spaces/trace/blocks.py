@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from search_spaces.layers import Input, Layer, Shape
 from search_spaces.network import Network
-from search_spaces.reading import Cut, Whole
+from search_spaces.reading import Cut, Whole, check_names
 from search_spaces.space import Space, check_arch
 from search_spaces.static import fixed_of, input_size
 from search_spaces.trace.program import flatten
@@ -29,9 +29,8 @@ def traced_layers(
     """The layers of one architecture, read from its network: what a space without closed forms has as `layers(arch)`.
 
     They equal `trace(extract(space, supernet, arch, stats), ...)`, but nothing is computed and no block traced twice.
-    A distinct block (a kind, its choices, what feeds it) takes some 30 ms the first time. Once all have been met, one
-    core reads 13,000 architectures of Once-for-All's MobileNetV3 a second (93 blocks at one resolution), and 25,000 of
-    AutoFormer-tiny (18 blocks): eight times as many as closed forms give.
+    A distinct block (a kind, its choices, what feeds it) is traced the first time; once all have been met, layers are
+    had faster than closed forms give them (`python -m experiments.benchmarks.space_ops` times both).
 
     ```python
     def layers(self, arch):
@@ -102,6 +101,7 @@ class _Blocks:
         self.dtype = image_dtype(network)
         self.slots = []
         for slot, block in zip(network.slots, network.blocks, strict=True):
+            check_names(slot.bindings, place)
             leaves, structure = jax.tree.flatten(block)
             kind = kinds.setdefault((structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), len(kinds))
             genes = tuple((own, place[name]) for own, name in slot.choices)

@@ -1,6 +1,6 @@
 """A recipe is written once; what makes, runs, cuts and describes it must agree, in whatever it asks for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,14 @@ import pytest
 from flax import nnx
 
 from search_spaces.assembly import Fixed, Place, layers, present, supernet, wired
+from search_spaces.elastic import Conv as Conv2d
 from search_spaces.extract import extract
 from search_spaces.layers import Add, Concat, Conv, Dense, Depthwise, MaxPool, Shuffle, total_macs, total_params
+from search_spaces.network import Network
 from search_spaces.reading import Cut, masked
 from search_spaces.sliced import Sliced
 from search_spaces.space import Choice, check_arch, largest, smallest
+from search_spaces.trace.blocks import traced_layers
 from search_spaces.widths import Join, Width, elastic, joined
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -211,6 +214,29 @@ class GroupedChoice:
         return b.conv(x, "conv", Width((4, 8), ("outs",)), groups=2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unlike:
+    """One option has a fixed width, the other an elastic one."""
+
+    def __call__(self, b, x):
+        wide = lambda b, x: b.conv(x, "wide", 8)  # noqa: E731
+        return b.one_of(x, "op", [wide, lambda b, x: b.conv(x, "conv", Width((4, 8), ("outs",)))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """A convolution of several kernels."""
+
+    kernels: tuple[int, ...]
+    stride: int = 1
+    padding: Any = None
+    kernel_width: int | None = None
+
+    def __call__(self, b, x):
+        how = {"padding": self.padding, "kernel_width": self.kernel_width}
+        return b.conv(x, "conv", 2, self.kernels, self.stride, **how)
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
@@ -218,7 +244,12 @@ class GroupedChoice:
         (Place(recipe=Wider(), choices=(("outs", "w"),), when=("d", 1)), r"may be absent \(`d`\), so it must keep"),
         (Place(recipe=Same(), inputs=(1,)), r"place 1 must be fed by some of 0 to 0, got \(1,\)"),
         (Place(recipe=Twice()), r"need names of their own, got `conv`"),
-        (Place(recipe=Unequal(), choices=(("op", "op"),)), r"options of `op` must give equally many channels"),
+        (Place(recipe=Unequal(), choices=(("op", "op"),)), r"`op` chooses among must have equally many channels"),
+        (Place(recipe=Unlike(), choices=(("op", "op"), ("outs", "w"))), r"must have equally many channels, got Width"),
+        (Place(recipe=Several(kernels=(2, 4))), r"several kernels must be odd and increase, got \(2, 4\)"),
+        (Place(recipe=Several(kernels=(3, 5), padding=(1, 1, 1, 1))), r"need square windows and padding of their own"),
+        (Place(recipe=Several(kernels=(1, 3), stride=2, padding="same")), r"need square windows and padding"),
+        (Place(recipe=Several(kernels=(3, 5), kernel_width=3)), r"need square windows .* got kernel_width 3"),
         (Place(recipe=GroupedChoice(), choices=(("outs", "w"),)), r"`conv` has 2 groups, so its channels"),
     ],
 )
@@ -255,3 +286,56 @@ def test_inputs_bring_their_choices_along():
     found: Any = wired((first, Place(recipe=Same())), 3)
     assert found[1].slot.choices == (("in0.0", "stage.width"),)
     assert found[1].ins == (Width((4, 8), ("in0.0",)),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misnamed(Odd):
+    """A block's name is bound to a choice that isn't there, or its presence hangs on one."""
+
+    when: tuple[str, int] | None = None
+    bound: str = "op"
+
+    @property
+    def places(self):
+        everything, same, answer = super().places
+        names = tuple((own, self.bound if own == "op" else name) for own, name in everything.choices)
+        return (replace(everything, choices=names), replace(same, when=self.when), answer)
+
+
+@pytest.mark.parametrize("space", [Misnamed(bound="opp"), Misnamed(when=("dep", 1))], ids=["choices", "when"])
+def test_a_choice_that_is_not_there_is_named_with_the_nearest(space, net, images):
+    arch = largest(space)
+    ways = [
+        lambda: space.layers(arch),
+        lambda: net_of(space, net)(masked(space, arch), images),
+        lambda: net_of(space, net)(Cut.of(space.choices, arch), images),
+        lambda: Sliced(space),
+        lambda: traced_layers(space, arch, SPACE.image),
+    ]
+    for way in ways:
+        with pytest.raises(ValueError, match=r"is no choice of the space; did you mean `(op|deep)`"):
+            way()
+
+
+def net_of(space, net):
+    """The supernet's blocks in the space's slots."""
+    return Network([each.slot for each in wired(space.places, 2)], net.blocks)
+
+
+def test_a_convolution_of_one_tap_may_be_padded_on_any_side():
+    conv = Conv2d(jnp.ones((1, 1, 2, 3)), padding=(0, 1, 0, 1))
+    assert conv(jnp.ones((1, 8, 8, 2))).shape == (1, 9, 9, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halved:
+    """A function that tells no layers."""
+
+    def __call__(self, b, x):
+        return b.function([x], x.width, run=lambda array: array / 2)
+
+
+def test_a_function_that_writes_no_layers_says_what_reads_them():
+    space = Fixed(places=(Place(recipe=Halved()),), image=(4, 4, 2))
+    with pytest.raises(ValueError, match=r"was given no `write`: .*traced_layers\(self, arch\)"):
+        space.layers()
