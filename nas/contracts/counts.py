@@ -89,24 +89,24 @@ def inner(equation: Any) -> list[Any]:
     return [getattr(p, "jaxpr", p) for p in equation.params.values() if hasattr(getattr(p, "jaxpr", p), "eqns")]
 
 
+def named_layer(equation: Any) -> tuple[str, dict[str, Any]]:
+    """The kind and attributes of a layer function under its name, whatever it is made of; "" of anything else."""
+    return named_kind(str(equation.params.get("name", ""))) or ("", {})
+
+
 def is_depthwise(equation: Any) -> bool:
-    """Its kernel's two sizes, as the second argument is `[kernel, kernel, 1, channels]`."""
-    return equation.primitive.name.startswith("custom_vjp_call")
-
-
-def is_named(equation: Any) -> bool:
-    """Whether it is a layer function under its name: a layer, whatever it is made of."""
-    return named_kind(str(equation.params.get("name", ""))) is not None
+    """Whether it is our depthwise convolution: its second operand is the kernel, `[kernel, kernel, 1, channels]`."""
+    return named_layer(equation)[0] == "Depthwise"
 
 
 def multiplied(jaxpr: Any) -> int:
-    """The multiply-accumulates of all matrix products and convolutions."""
+    """The multiply-accumulates of all matrix products and convolutions; inside of calls too."""
     total = 0
     for equation in jaxpr.eqns:
         out = math.prod(equation.outvars[0].aval.shape)
         shapes = [v.aval.shape for v in equation.invars]
         if is_depthwise(equation):
-            total += out * shapes[-1][0] * shapes[-1][1]
+            total += out * shapes[1][0] * shapes[1][1]
         elif equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             total += out * math.prod(shapes[0][i] for i in contracted)
@@ -119,11 +119,11 @@ def multiplied(jaxpr: Any) -> int:
 
 
 def primitives(jaxpr: Any) -> set[str]:
-    """The names of all primitives outside of named layers and depthwise convolutions."""
+    """The names of all primitives outside of named layers; of other calls, custom gradients too, those inside."""
     names: set[str] = set()
     for equation in jaxpr.eqns:
         names.add(equation.primitive.name)
-        if not is_depthwise(equation) and not is_named(equation):
+        if not named_layer(equation)[0]:
             names |= set().union(*map(primitives, inner(equation)))
     return names
 
@@ -155,10 +155,9 @@ def product_flops(jaxpr: Any) -> int:
     total = 0
     for equation in jaxpr.eqns:
         operands = tuple((v.aval.shape, np.dtype(v.aval.dtype)) for v in equation.invars)
-        kind, attributes = named_kind(str(equation.params.get("name", ""))) or ("", {})
-        if kind == "Depthwise":
+        if is_depthwise(equation):
             # Ours is written tap by tap: XLA is asked about one of its own of the same shape.
-            total += flops(_depthwise(attributes["stride"]), *operands)
+            total += flops(_depthwise(named_layer(equation)[1]["stride"]), *operands)
         elif equation.primitive.name in ("dot_general", "conv_general_dilated"):
             total += flops(_bound(equation.primitive, tuple(sorted(equation.params.items(), key=str))), *operands)
         else:

@@ -10,7 +10,7 @@ import pytest
 from nas.contracts import CONTRACTS
 from nas.contracts.case import Case
 from nas.contracts.contract import NotApplicable
-from nas.contracts.counts import MASK_MAKERS, multiplied, primitives
+from nas.contracts.counts import MASK_MAKERS, multiplied, primitives, product_flops
 from search_spaces import EXAMPLES
 from search_spaces.layers import total_macs
 from search_spaces.named import named
@@ -73,6 +73,21 @@ def test_the_counters_see_masks_and_the_channels_that_are_off(case):
     whole = jax.make_jaxpr(lambda arch: case.supernet(masked(case.space, arch, fixed), image))(jnp.asarray(arch)).jaxpr
     assert MASK_MAKERS & primitives(whole) - {"convert_element_type"}
     assert multiplied(whole) >= total_macs(case.layers[-1])  # and masks of widths and kernels are products themselves
+
+
+@jax.custom_vjp
+def _clipped(x, limit):
+    return jnp.where(x > limit, limit, x) * jnp.ones(3) @ jnp.ones((3, 2))
+
+
+_clipped.defvjp(lambda x, limit: (_clipped(x, limit), (x, limit)), lambda kept, cotangent: kept)
+
+
+def test_a_custom_gradient_is_no_depthwise_convolution():
+    """Somebody's own function is counted by what is in it: 5 x 5 rows of 3 numbers to 2 here, and a comparison."""
+    jaxpr = jax.make_jaxpr(_clipped)(jnp.ones((5, 5, 3)), jnp.ones((5, 5, 3))).jaxpr
+    assert multiplied(jaxpr) == product_flops(jaxpr) / 2 == 5 * 5 * 3 * 2
+    assert "gt" in primitives(jaxpr)
 
 
 def test_named_layers_are_no_masks_but_their_products_count():
