@@ -55,11 +55,17 @@ def test_what_will_do_passes(check, good):
             "`it` must be above 0, at most 1.0 and increase strictly, got (1.5,); did you mean (0.5,)?",
         ),
         (
+            lambda s: increasing(s, "it", least=2, most=5),
+            (1, 3, 6),
+            "`it` must be at least 2, at most 5 and increase strictly, got (1, 3, 6); did you mean (3,)?",
+        ),
+        (
             lambda s: odd_kernels(s, "it"),
             (),
             "`it` must be positive and increase strictly, got (); did you mean (3,)?",
         ),
         (lambda s: odd_kernels(s, "it"), (2, 3), "`it` must be odd, got (2, 3); did you mean (3,)?"),
+        (lambda s: one_of(s, "it", ("a",)), "b", "`it` must be `a`, got `b`"),
         (lambda s: one_of(s, "it", (1, 2), of="a stage"), 3, "`it` of a stage must be 1 or 2, got 3"),
         (lambda s: one_of(s, "it", ("a", "b", "c")), "d", "`it` must be `a`, `b` or `c`, got `d`"),
         (lambda s: one_of(s, "it", ("a", "b", "c", "d")), "e", "`it` must be one of ('a', 'b', 'c', 'd'), got `e`"),
