@@ -31,6 +31,7 @@ from search_spaces.mobile import Mobile
 from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.ofa_mobilenet import OfaMobileNet
 from search_spaces.space import Space, size
+from search_spaces.trace.blocks import traced_layers
 from search_spaces.vision_transformer import VisionTransformer
 
 SPACES: Mapping[str, Callable[[], Space]] = {  # the first is summed up
@@ -54,6 +55,7 @@ OPERATIONS = {  # by name: what it is
     "macs": "gathered from tables",
     "constrained": "uniform over the networks below the limit",
     "layers": "one by one",
+    "traced_layers": "one by one, all blocks met",
 }
 
 
@@ -111,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             "sequence_per_s": ours["sequence"],
             "constrained_1pct_per_s": ours["constrained"],
             "layers_per_s": ours["layers"],
+            "traced_layers_per_s": ours["traced_layers"],
             "ofa_per_s": peer,
             "sample_over_ofa": None if peer is None else ours["sample"] / peer,
             "ofa_missing": absent,
@@ -137,7 +140,7 @@ def timed(name: str, space: Space, setting: Setting, *, with_peer: bool) -> dict
     counting_s = time.perf_counter() - begun
     rows = drawn[:n]
     calls = _calls(space, rows, keys, sampler)
-    sizes = dict.fromkeys(calls, n) | {"layers": LAYERS}
+    sizes = dict.fromkeys(calls, n) | {"layers": LAYERS, "traced_layers": LAYERS}
     if with_peer:
         calls["peer"], sizes["peer"] = _peer(), PEER_DRAWS
     times = interleaved(calls, setting.rounds, warm_up=1, seed=0)
@@ -179,6 +182,7 @@ def _calls(space: Space, rows: np.ndarray, keys: Any, sampler: Callable[..., Any
         "macs": lambda: gather(tables, rows),
         "constrained": lambda: sampler(keys[1], n),
         "layers": lambda: [space.layers(row) for row in rows[:LAYERS]],
+        "traced_layers": lambda: [traced_layers(space, row) for row in rows[:LAYERS]],
     }
 
 

@@ -15,8 +15,8 @@ def convolution(writer: Writer, step: Step, ins: list[Value]) -> list[Value]:
     """A convolution of all channels, in groups of them, or of each by itself.
 
     Raises:
-      ValueError: when the kernel is no parameter, the order of dimensions another, the convolution transposed or in groups
-        of images, or rows and columns differ in stride or dilation.
+      ValueError: when the kernel is no parameter, the order of dimensions another, the convolution transposed or in
+        groups of images, or rows and columns differ in stride or dilation.
     """
     params, (x, weight) = step.params, ins
     numbers, out = params["dimension_numbers"], step.out_shapes[0]

@@ -27,6 +27,7 @@ def test_every_operation_is_timed_and_draws_keep_the_limit(capsys, monkeypatch):
     summary = result["summary"]
     assert summary["sample_per_s"] == row["per_s"]["sample"]
     assert summary["encode_per_s"] == row["per_s"]["one_hot"]
+    assert summary["traced_layers_per_s"] == row["per_s"]["traced_layers"]
     assert summary["constrained_1pct_per_s"] == row["per_s"]["constrained"]
     assert summary["sample_over_ofa"] is None
     assert summary["ofa_missing"] == "ofa not installed; run `make peers`"
