@@ -44,7 +44,12 @@ def not_empty(settings: Any, name: str, part: str = "stage") -> None:
 
 
 def increasing(
-    settings: Any, *names: str, of: str = "", least: int | None = None, most: float = math.inf, instead: int | float = 1
+    settings: Any,
+    *names: str,
+    of: str = "",
+    least: int | None = None,
+    most: int | float = math.inf,
+    instead: int | float = 1,
 ) -> None:
     """Refuses options that don't increase strictly from above 0.
 
