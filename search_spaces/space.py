@@ -7,7 +7,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -52,6 +52,19 @@ class Choice:
                 f"choice `{self.name}` needs distinct options, got {self.options};"
                 f" did you mean {tuple(dict.fromkeys(self.options))}?"
             )
+        self._check_requires()
+
+    def _check_requires(self) -> None:
+        match self.requires:
+            case None:
+                return
+            case (str(name), Integral() as index) if name and isinstance(self.requires, tuple):
+                if not isinstance(index, bool) and index >= 0:
+                    return
+        raise ValueError(
+            f"choice `{self.name}` needs `requires` to be the name of an earlier choice and the index of an option, as"
+            f' ("depth", 1), or None, got {self.requires!r}'
+        )
 
     def _check_option(self, option: Any) -> None:
         if option is None or (isinstance(option, Real) and not math.isfinite(option)):

@@ -55,8 +55,12 @@ def to_json(space: Space, arch: Int[Any, " choices"] | Sequence[int]) -> str:
     return json.dumps(said, allow_nan=False)
 
 
-def from_json(space: Space, text: str) -> Int[np.ndarray, " choices"]:
+def from_json(space: Space, text: Any) -> Int[np.ndarray, " choices"]:
     """The canonical row that `to_json` wrote. Options are read by name; `genes` may be left out, or must agree.
+
+    Args:
+      space: whose architecture it should be.
+      text: what `to_json` wrote, as text or bytes, or whatever a user took for it.
 
     Raises:
       ValueError: in one line, when it is not JSON, of another format, version or space, or when a choice that has an
@@ -89,10 +93,10 @@ def from_json(space: Space, text: str) -> Int[np.ndarray, " choices"]:
     return row
 
 
-def _read(text: str) -> dict[str, Any]:
+def _read(text: Any) -> dict[str, Any]:
     try:
         said = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"an architecture is read from JSON, and this is none ({error}); write it with `to_json`"
         ) from None

@@ -153,6 +153,17 @@ def test_options_of_a_wrong_type_are_refused(options, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "requires", ["a", "ab", ("a",), ("a", 0.5), ("a", True), ("a", -1), ("a", "b"), ("", 0), ("a", 0, 1), ["a", 1], 3]
+)
+def test_what_requires_no_option_is_refused(requires):
+    choice = Choice(name="kernel", options=(3, 5))
+    object.__setattr__(choice, "requires", requires)  # past the tests' check of signatures, which users don't have
+    with pytest.raises(ValueError, match=r"`kernel` needs `requires` to be the name of an earlier choice") as raised:
+        choice.__post_init__()
+    assert str(raised.value).endswith(f'as ("depth", 1), or None, got {requires!r}')
+
+
 def test_whole_and_other_numbers_are_of_one_kind():
     assert Choice(name="ratio", options=(0.25, 1, np.float32(2.5))).options == (0.25, 1, 2.5)
 

@@ -93,6 +93,7 @@ def test_options_alone_are_enough():
     ("text", "said"),
     [
         ("", "is read from JSON, and this is none"),
+        (None, r"is read from JSON, and this is none .* not NoneType\); write it with `to_json`"),
         ("{'depth': 2}", "is read from JSON, and this is none"),
         ("[1, 1, 1]", r"is a JSON object, got \[1, 1, 1\]"),
         ("{}", "`format` must be `edgenas architecture`, got null"),
