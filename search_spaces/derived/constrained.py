@@ -13,7 +13,8 @@ from search_spaces.derived.bounds import Cost, bounds, tables_of
 from search_spaces.derived.counting import Draws, Window, count_in, steps_for, unlimited, window
 from search_spaces.derived.elimination import Elimination, Over, eliminate
 from search_spaces.derived.factors import Factors, gather
-from search_spaces.derived.limits import Limit, ends, rows_of, unreachable
+from search_spaces.derived.limits import Limit, ends, rows_of, shown, unreachable
+from search_spaces.derived.sampling import check_number
 from search_spaces.space import Space
 
 ROUGH = 64  # steps of cost, to see which limit is the tightest
@@ -46,11 +47,10 @@ class Sampler:
           n: how many.
 
         Raises:
-          ValueError: when too few rows of those tried keep all limits, saying how many were tried and how near they
-            came.
+          ValueError: when the key is none or `n` no number of rows, or when too few rows of those tried keep all
+            limits, saying how many were tried and how near they came.
         """
-        if n < 0:
-            raise ValueError(f"`n` must be at least 0, got {n}")
+        check_number(n)
         rng = generator(key)
         kept: list[np.ndarray] = []
         batch = FEW if None in self.tables else BATCH
@@ -119,7 +119,7 @@ class _Seen:
         """In words, for each limit that no row kept, else that they are kept one by one."""
         nearest = [(limit.name, *self._best[id(limit)]) for limit in self._limits if id(limit) in self._best]
         unkept = [
-            f"the nearest {name} seen was {value:.12g} (architecture {arch})"
+            f"the nearest {name} seen was {shown(value)} (architecture {arch})"
             for name, broken, value, arch in nearest
             if broken > 0
         ]
@@ -182,10 +182,16 @@ def under(
 
 
 def generator(key: Any) -> np.random.Generator:
-    """The numpy generator of a JAX key or a whole number: equal ones give equal draws."""
-    if isinstance(key, int | np.integer):
+    """The numpy generator of a JAX key or a whole number: equal ones give equal draws.
+
+    Raises:
+      ValueError: when it is neither.
+    """
+    if isinstance(key, int | np.integer) and key >= 0:
         return np.random.default_rng(int(key))
-    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    data = jax.random.key_data(key) if jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key) else key
+    if not jnp.issubdtype(getattr(data, "dtype", None), jnp.unsignedinteger):
+        raise ValueError(f"`key` must be a JAX key, as `jax.random.key(0)`, or a whole number from 0, got {key!r}")
     return np.random.default_rng(np.asarray(data).ravel().tolist())
 
 

@@ -53,7 +53,7 @@ class Limit:
     def rule(self) -> str:
         """The limit in words."""
         sides = (("at least", self.at_least), ("at most", self.at_most))
-        return f"{self.name} " + " and ".join(f"{word} {value:g}" for word, value in sides if value is not None)
+        return f"{self.name} " + " and ".join(f"{word} {shown(value)}" for word, value in sides if value is not None)
 
     def keeps(self, values: Float[np.ndarray, " pop"]) -> Bool[np.ndarray, " pop"]:
         """Which values keep it; NaN never does."""
@@ -135,12 +135,17 @@ def rows_of(space: Space, over: Over) -> int:
     return size(space) if over == "networks" else math.prod(option_counts(space).tolist())
 
 
+def shown(value: int | float) -> str:
+    """A value of a cost, for messages: whole numbers in full, others to 12 digits."""
+    return f"{int(value):,}" if math.isfinite(value) and value == int(value) else f"{value:.12g}"
+
+
 def unreachable(limits: Sequence[Limit], reached: Sequence[Bounds | None]) -> str:
     """Says of limits that no architecture keeps what their costs reach; None for a cost of which that is unknown."""
     rules = "; ".join(limit.rule for limit in limits)
     ends = [
-        f"{limit.name} goes from {reach.lowest.value} (architecture {reach.lowest.arch.tolist()}) to"
-        f" {reach.highest.value} (architecture {reach.highest.arch.tolist()})"
+        f"{limit.name} goes from {shown(reach.lowest.value)} (architecture {reach.lowest.arch.tolist()}) to"
+        f" {shown(reach.highest.value)} (architecture {reach.highest.arch.tolist()})"
         for limit, reach in zip(limits, reached, strict=True)
         if reach is not None
     ]

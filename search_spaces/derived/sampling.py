@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from numbers import Real
 from typing import Any
 
 import jax
@@ -17,7 +18,11 @@ def sample(key: PRNGKeyArray, space: Space, n: int) -> Int[Array, "n choices"]:
 
     A network in which few genes have an effect (a shallow one) therefore comes up more often than a network in which
     many have one, and equal rows may repeat.
+
+    Raises:
+      ValueError: when `n` is no number of rows.
     """
+    check_number(n)
     counts = option_counts(space)
     return canonical(space, _index(jax.random.uniform(key, (n, len(counts))), counts))
 
@@ -27,7 +32,11 @@ def sample_networks(key: PRNGKeyArray, space: Space, n: int) -> Int[Array, "n ch
 
     A depth that wakes more choices is so much more probable as there are more networks of it. Probabilities are ratios
     of exact counts, of any magnitude, to a resolution of 2^-64.
+
+    Raises:
+      ValueError: when `n` is no number of rows.
     """
+    check_number(n)
     gene_key, parent_key = jax.random.split(key)
     counts, ways = option_counts(space), networks_by_option(space)
     drawn = _index(jax.random.uniform(gene_key, (n, len(counts))), counts)
@@ -56,7 +65,12 @@ def mutate(
 
     Returns:
       Canonical rows.
+
+    Raises:
+      ValueError: when the rate is a plain number (not an array, which may be traced) outside of 0 to 1.
     """
+    if isinstance(rate, Real) and not 0 <= rate <= 1:
+        raise ValueError(f"`rate` must be 0 to 1, the probability that a gene is redrawn, got {rate}")
     if not space.choices:
         return jnp.asarray(archs, jnp.int32)
     hit_key, option_key = jax.random.split(key)
@@ -91,6 +105,16 @@ def crossover(
     in_a, in_b = active(space, a), active(space, b)
     from_a = jnp.where(in_a == in_b, jax.random.bernoulli(key, 0.5, a.shape), in_a)
     return canonical(space, jnp.where(from_a, a, b))
+
+
+def check_number(n: int) -> None:
+    """Refuses a number of rows below 0.
+
+    Raises:
+      ValueError: naming it.
+    """
+    if n < 0:
+        raise ValueError(f"`n` must be at least 0, got {n}")
 
 
 def _index(lot: Float[Array, "pop choices"], counts: Int[Any, " choices"]) -> Int[Array, "pop choices"]:

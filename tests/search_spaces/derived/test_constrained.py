@@ -216,9 +216,9 @@ def test_an_unreachable_limit_says_what_can_be_reached():
     reach = bounds(VIT, "params")
     with pytest.raises(ValueError, match="no network has params at most 10") as said:
         under(VIT, "params", at_most=10)
-    assert f"params goes from {reach.lowest.value} (architecture {reach.lowest.arch.tolist()})" in str(said.value)
+    assert f"params goes from {reach.lowest.value:,} (architecture {reach.lowest.arch.tolist()})" in str(said.value)
     assert total_params(VIT.layers(reach.lowest.arch)) == reach.lowest.value
-    with pytest.raises(ValueError, match=f"to {reach.highest.value} "):
+    with pytest.raises(ValueError, match=f"to {reach.highest.value:,} "):
         under(VIT, "params", at_least=reach.highest.value + 1)
 
 
@@ -237,7 +237,7 @@ def test_limits_that_only_exclude_each_other_are_given_up():
 
 
 def test_a_cost_that_never_fits_says_how_near_it_came():
-    with pytest.raises(ValueError, match=r"the nearest peak seen was \d+ \(architecture \["):
+    with pytest.raises(ValueError, match=r"the nearest peak seen was [\d,]+ \(architecture \["):
         under(VIT, peak, at_most=1, tries=1)(0, 1)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from search_spaces.derived.constrained import under
 from search_spaces.derived.sampling import crossover, mutate, sample, sample_networks
 from search_spaces.space import Choice, active, canonical, option_counts
 
@@ -188,6 +189,27 @@ def test_both_parents_give_half_the_genes(key):
     ones = zeros.at[:, 1:].set(1)
     from_b = np.asarray(cross(key, FLAT, zeros, ones)).mean(0)[1:]
     assert np.allclose(from_b, 0.5, atol=0.014)  # four standard errors
+
+
+@pytest.mark.parametrize("run", [sample, sample_networks])
+def test_fewer_than_no_rows_are_refused(key, run):
+    with pytest.raises(ValueError, match=r"^`n` must be at least 0, got -1$"):
+        run(key, NESTED, -1)
+    assert run(key, NESTED, 0).shape == (0, 4)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan"), float("inf")])
+def test_a_rate_that_is_no_probability_is_refused(key, rate):
+    with pytest.raises(ValueError, match=rf"^`rate` must be 0 to 1, .* got {rate}$"):
+        mutate(key, NESTED, np.zeros((1, 4), np.int32), rate)
+
+
+@pytest.mark.parametrize("key", [None, -1, 0.5, "0", np.zeros(2), [1, 2]])
+def test_what_is_no_key_is_refused(key):
+    sampler = under(NESTED, lambda arch: 0, at_most=1)
+    with pytest.raises(ValueError, match=r"^`key` must be a JAX key, .* or a whole number from 0, got") as raised:
+        sampler(key, 3)
+    assert "\n" not in str(raised.value)
 
 
 def test_it_runs_inside_other_transformations(key):
