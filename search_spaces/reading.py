@@ -116,7 +116,11 @@ class Masked:
         return MaskedTaps(kernels, self.rows[choice]) if choice in self.rows else CentreTaps(_only(kernels, choice))
 
     def fixed(self, choice: str) -> int:
-        """The index that the reading was given."""
+        """The index that the reading was given.
+
+        Raises:
+          ValueError: when it was given none, though the space has this choice.
+        """
         indices = dict(self.static)
         if choice not in indices and choice in self.rows:
             raise ValueError(
@@ -231,7 +235,11 @@ class Whole:
         return EVERYTHING
 
     def fixed(self, choice: str) -> int:
-        """No choice is left: what a static choice shapes must be kept by the block that it cut."""
+        """No choice is left: what a static choice shapes must be kept by the block that it cut.
+
+        Raises:
+          ValueError: always.
+        """
         raise ValueError(f"an extracted network has no choice `{choice}` left; let `cut` keep what it decides")
 
     def optional(self, choice: str, at_least: int, stretch: Stretch, *xs: Array) -> tuple[Array, Any]:

@@ -52,7 +52,11 @@ class Width:
         return read.axis(self.table, *self.choices)
 
     def mapped(self, count: Callable[[int], int]) -> "Width":
-        """Another width that follows from each of its numbers."""
+        """Another width that follows from each of its numbers.
+
+        Raises:
+          ValueError: when one of the numbers that follow is below 1.
+        """
         table = np.asarray(np.vectorize(lambda n: count(int(n)), otypes=[int])(self.table))
         return Width(_nested(table), self.choices)
 
@@ -100,11 +104,19 @@ class Join:
         return Joined(tuple((part.read(read), part.largest) for part in self.parts))
 
     def mapped(self, count: Callable[[int], int]) -> Width:
-        """Refused: only a width of its own can have another follow from it."""
+        """Refused: only a width of its own can have another follow from it.
+
+        Raises:
+          ValueError: always.
+        """
         raise ValueError("a width cannot follow from channels that were joined; put a convolution between them")
 
     def times(self, options: tuple[Any, ...], choice: str, count: Callable[[int, Any], int]) -> Width:
-        """Refused, as `mapped` is."""
+        """Refused, as `mapped` is.
+
+        Raises:
+          ValueError: always.
+        """
         return self.mapped(lambda n: n)
 
     def renamed(self, names: Mapping[str, str]) -> "Join":

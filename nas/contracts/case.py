@@ -27,8 +27,7 @@ BATCH = 6
 def compiler_options() -> dict[str, Any] | None:
     """What makes XLA compile fast; equality does not hang on how well programs run.
 
-    On CPUs without the new emitters of fusions and LLVM's optimisations: the blocks of a small GhostNet, forwards
-    and backwards, compiled in 3.1 s instead of 12 (of one core's time). None where the compiler knows no such options.
+    On CPUs without the new emitters of fusions and LLVM's optimisations. None where the compiler knows no such options.
     """
     options = {
         "xla_cpu_use_fusion_emitters": False,
