@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 import experiments
 from experiments.build import build, describe, locate
 from experiments.settings import check_settings
+from search_spaces.networks import NAMED
 from search_spaces.space import Space, size
 
 CONFIGS = Path(experiments.__file__).parent / "configs"
@@ -21,7 +22,8 @@ PASSED = {  # what the job passes beside the settings
     "search": {"space"},
     "search_space": {"image_size", "image_channels", "classes"},
 }
-DEVIATE = {"mobile_micro"}  # a second option of one class: its values are its reason to be
+AUTOFORMERS = {"autoformer_small": "autoformer_s", "autoformer_base": "autoformer_b"}  # and networks found in them
+DEVIATE = {"mobile_micro", *AUTOFORMERS}  # further options of one class: their values are their reason to be
 RULES = sorted((CONFIGS / "training").glob("*.yaml"))  # options of one class, which differ in their rule
 NO_DEFAULTS = {"target"}  # each describes one thing there is: only a target's own constructor arguments are listed
 
@@ -92,6 +94,12 @@ def test_the_micro_space_is_smaller_than_the_other():
     assert max(w for s in micro["stages"] for w in s["widths"]) < max(w for s in mobile["stages"] for w in s["widths"])
     assert micro["head_channels"] < mobile["head_channels"]
     assert list(micro) == list(mobile)
+
+
+@pytest.mark.parametrize(("option", "network"), AUTOFORMERS.items())
+def test_autoformers_networks_are_points_of_the_options(option, network):
+    tree = plain(CONFIGS / "search_space" / f"{option}.yaml")
+    assert build(tree, image_size=224, image_channels=3, classes=1000) == NAMED[network]().space
 
 
 def composed(overrides):
