@@ -4,7 +4,8 @@
 
 Of every row whose family edgenas has and that has exact integers: what the layers of its named network say, and what
 the real network holds (its parameters) and computes (its MACs, traced from its jaxpr). A row that no network matches is
-listed with the reason. `--train`: each named network also takes one step and answers alike once exported.
+listed with the reason, and so is one without exact integers that is known not to be built. `--train`: each named
+network also takes one step and answers alike once exported.
 """
 
 import argparse
@@ -30,7 +31,7 @@ FAMILIES = (
     *("VGG", "ResNet", "SqueezeNet", "AlexNet", "MobileNetV1", "MobileNetV2", "MobileNetV3", "ShuffleNetV1"),
     *("ShuffleNetV2", "GhostNet", "MnasNet", "ProxylessNAS", "FBNet", "OFA-MBv3", "OFA-Proxyless", "OFA-ResNet50D"),
     *("EfficientNet", "EfficientNet-Lite", "SPOS", "DARTS", "AutoFormer", "DeiT", "ViT", "NAS-Bench-201", "RegNet"),
-    *("MobileViT", "MCUNet"),
+    *("MobileViT", "MCUNet", "SPNASNet"),
 )
 """Families that edgenas has spaces or networks of; rows of others are counted, and no more."""
 
@@ -207,8 +208,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     summary = summary_of(rows)
-    _show(rows, summary)
-    result = {"summary": summary, "rows": [asdict(row) for row in rows]}
+    compared = {each.name for each in table}
+    without = {name: why for name, why in reasons().items() if word in name.lower() and name not in compared}
+    _show(rows, summary, without)
+    result: dict[str, Any] = {"summary": summary, "rows": [asdict(row) for row in rows], "without_integers": without}
     result["outside"] = dict(Counter(each.family for each in table if each.family not in FAMILIES))
     if given.train:
         result["trained"] = [_trained(name) for name in NAMED if word in name]
@@ -218,12 +221,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     return result
 
 
-def _show(rows: Sequence[Row], summary: dict[str, int]) -> None:
+def _show(rows: Sequence[Row], summary: dict[str, int], without: dict[str, str]) -> None:
     print(f"{'row':<60} {'px':>4} {'parameters':>12} {'MACs':>14}  our network")
     for row in rows:
         numbers = (f"{'-' if n is None else f'{n:,}'}" for n in (row.params_exact, row.macs_exact))
         said = row.network if row.match else f"NO MATCH: {row.reason or 'unexplained'}"
         print(f"{row.name[:60]:<60} {row.resolution or '':>4} " + "{:>12} {:>14}".format(*numbers) + f"  {said}")
+    for name, why in without.items():
+        print(f"{name[:60]:<60} {'':>4} {'-':>12} {'-':>14}  NOT BUILT: {why}")
     print(", ".join(f"{name} {count}" for name, count in summary.items()))
 
 

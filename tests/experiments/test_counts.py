@@ -28,6 +28,8 @@ def test_no_row_of_the_table_is_unexplained(data_root):
     rows, summary = result["rows"], result["summary"]
     assert [row["name"] for row in rows if not row["match"] and row["reason"] is None] == []
     assert summary["explained"] == summary["rows"] == len(rows)
+    assert [row["network"] for row in rows if row["name"] == "SPNASNet-100"] == ["spnasnet"]
+    assert "SPNASNet" not in result["outside"]
     # Rows without a reason match in every integer there is.
     unmatched = sum(not row["match"] for row in rows)
     assert summary["params_match"] >= summary["params_rows"] - unmatched
@@ -65,7 +67,8 @@ def table(tmp_path):
 
 def test_what_matches_is_told_from_what_does_not(table, capsys, monkeypatch):
     monkeypatch.setattr(counts, "NAMED", BRIEF)
-    monkeypatch.setattr(counts, "reasons", lambda: {"ResNet-50": "the table has a slip of the pen"})
+    reasons = {"ResNet-50": "the table has a slip of the pen", "ResNet-51": "its blocks are nowhere written"}
+    monkeypatch.setattr(counts, "reasons", lambda: reasons)
     result = main(["--table", str(table), "--no-network", "--json"])
     said = capsys.readouterr().out
     assert json.loads(said.strip().splitlines()[-1]) == json.loads(json.dumps(result))
@@ -87,6 +90,9 @@ def test_what_matches_is_told_from_what_does_not(table, capsys, monkeypatch):
     assert result["outside"] == {"GPT-2": 1}
     assert "NO MATCH: the table has a slip of the pen" in said
     assert "NO MATCH: unexplained" in said
+    assert result["without_integers"] == {"ResNet-51": "its blocks are nowhere written"}
+    assert "NOT BUILT: its blocks are nowhere written" in said
+    assert main(["--table", str(table), "--no-network", "--only", "vgg"])["without_integers"] == {}
 
 
 def test_a_network_whose_layers_lie_does_not_match(monkeypatch):
