@@ -217,6 +217,29 @@ def check_arch(space: Space, arch: Any) -> Int[np.ndarray, " choices"]:
     return row.astype(np.int32)
 
 
+def check_archs(space: Space, archs: Any) -> Int[np.ndarray, "pop choices"]:
+    """Returns the population as int32 rows.
+
+    Args:
+      space: whose architectures they should be.
+      archs: rows of option indices, or whatever a user took for them.
+
+    Raises:
+      ValueError: when one of them is not of this space, saying which, or it holds anything but integers.
+    """
+    rows = _indices(archs)
+    if rows.ndim != 2 or rows.shape[1] != len(space.choices):
+        raise ValueError(
+            f"architectures of this space are rows of {len(space.choices)} genes, got shape {rows.shape};"
+            " put a single one into a list"
+        )
+    # Extremes a choice are found much faster than all that is out of range.
+    if rows.size and ((rows.min(0) < 0) | (rows.max(0) >= option_counts(space))).any():
+        row = int(((rows < 0) | (rows >= option_counts(space))).any(1).argmax())
+        _check_range(space, rows[row], f"in row {row}, ")
+    return rows.astype(np.int32, copy=False)
+
+
 def _indices(archs: Any) -> np.ndarray:
     try:
         rows = np.asarray(archs)
@@ -229,14 +252,14 @@ def _indices(archs: Any) -> np.ndarray:
     return rows
 
 
-def _check_range(space: Space, row: np.ndarray) -> None:
+def _check_range(space: Space, row: np.ndarray, where: str = "") -> None:
     wrong = (row < 0) | (row >= option_counts(space))
     if wrong.any():
         gene = int(wrong.argmax())
         choice = space.choices[gene]
         raise ValueError(
-            f"`{choice.name}` has options {choice.options}, so its index must be 0 to {len(choice.options) - 1};"
-            f" got {row[gene]}"
+            f"{where}`{choice.name}` has options {choice.options}, so its index must be 0 to"
+            f" {len(choice.options) - 1}; got {row[gene]}"
         )
 
 

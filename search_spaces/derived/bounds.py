@@ -65,7 +65,7 @@ def bounds(space: Space, cost: Cost) -> Bounds:
 def _exact(space: Space, tables: Factors) -> Bounds:
     turned = tuple(Factor(term.scope, -term.table) for term in tables.terms)
     below = eliminate(space, tables)
-    above = eliminate(space, Factors(name=tables.name, constant=-tables.constant, terms=turned))
+    above = eliminate(space, Factors(space=space, name=tables.name, constant=-tables.constant, terms=turned))
     return Bounds(
         lowest=Extreme(value=below.lowest, arch=cheapest(below)),
         highest=Extreme(value=-above.lowest, arch=cheapest(above)),

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from search_spaces.derived.interactions import split
 from search_spaces.derived.slot_costs import SlotCosts, slots_of
 from search_spaces.layers import Layer, macs, params
-from search_spaces.space import Space, canonical, largest, networks_by_option, option_counts, smallest
+from search_spaces.space import Space, canonical, check_archs, largest, networks_by_option, option_counts, smallest
 
 COSTS: dict[str, Callable[[Layer], int]] = {"macs": macs, "params": params}
 """Costs by name: of one layer."""
@@ -44,11 +44,13 @@ class Factors:
     """A cost as a sum of tables; `gather` reads it.
 
     Attributes:
+      space: whose architectures' cost it is.
       name: of the cost, for messages.
       constant: what every architecture costs.
       terms: the tables; none's scope lies within another's.
     """
 
+    space: Space
     name: str
     constant: int
     terms: tuple[Factor, ...]
@@ -80,16 +82,20 @@ def factors(space: Space, cost: str | Callable[[Layer], int]) -> Factors:
     slots = slots_of(space)
     for apart in (True, False) if slots else (False,):
         if (terms := _terms(space, SlotCosts(space, per_layer, slots, apart), apart)) is not None:
-            return _merged(name, terms)
+            return _merged(space, name, terms)
     raise ValueError(
         f"{name} is no sum of tables over few choices in this space; a function of an architecture is taken as it is"
         " by `bounds` and `under`"
     )
 
 
-def gather(found: Factors, archs: Int[Any, "pop choices"]) -> Int[np.ndarray, " pop"]:
-    """The cost of each architecture of a population."""
-    return found.constant + _sum(found.terms, np.asarray(archs))
+def gather(found: Factors, archs: Any) -> Int[np.ndarray, " pop"]:
+    """The cost of each architecture of a population, `[pop, choices]`.
+
+    Raises:
+      ValueError: when a row is not of the space.
+    """
+    return found.constant + _sum(found.terms, check_archs(found.space, archs))
 
 
 def _sum(terms: Sequence[Factor], archs: np.ndarray) -> np.ndarray:
@@ -236,7 +242,7 @@ def _filled(space: Space, measure: SlotCosts, scopes: Sequence[tuple[int, ...]])
     return [np.asarray(table.reshape(-1)[same]) for table, same in zip(tables, alike, strict=True)]
 
 
-def _merged(name: str, terms: Sequence[Factor]) -> Factors:
+def _merged(space: Space, name: str, terms: Sequence[Factor]) -> Factors:
     """Without axes along which nothing changes, and with tables added into those that are over their choices too."""
     constant, kept = 0, []
     for scope, table in sorted((_trimmed(term) for term in terms), key=lambda term: -len(term[0])):
@@ -251,7 +257,9 @@ def _merged(name: str, terms: Sequence[Factor]) -> Factors:
         else:
             kept.append((scope, table))
     kept.sort(key=lambda term: term[0])
-    return Factors(name=name, constant=constant, terms=tuple(Factor(scope, table) for scope, table in kept))
+    return Factors(
+        space=space, name=name, constant=constant, terms=tuple(Factor(scope, table) for scope, table in kept)
+    )
 
 
 def _trimmed(term: Factor) -> tuple[tuple[int, ...], np.ndarray]:

@@ -49,7 +49,7 @@ def test_costs_that_fall_are_bounded_too(seed):
     rng, space = np.random.default_rng(seed), MOBILE
     counts = [len(choice.options) for choice in space.choices]
     terms = tuple(Factor((i, i + 2), rng.integers(-20, 20, (counts[i], counts[i + 2]))) for i in range(len(counts) - 2))
-    cost = Factors(name="random", constant=-3, terms=terms)
+    cost = Factors(space=space, name="random", constant=-3, terms=terms)
     costs = gather(cost, np.concatenate(list(enumerate_all(space))))
     found = bounds(space, cost)
     assert (found.lowest.value, found.highest.value) == (costs.min(), costs.max())
@@ -72,6 +72,6 @@ def test_without_a_cost_the_first_options_are_as_cheap_as_any():
 
 def test_too_many_choices_at_once_are_refused(monkeypatch):
     monkeypatch.setattr("search_spaces.derived.elimination.WIDEST", 3)
-    cost = Factors(name="wide", constant=0, terms=(Factor((0, 1, 2), np.zeros((2, 1, 2), np.int64)),))
+    cost = Factors(space=MOBILE, name="wide", constant=0, terms=(Factor((0, 1, 2), np.zeros((2, 1, 2), np.int64)),))
     with pytest.raises(ValueError, match=r"choices interact, among them `.*`: too many to count exactly"):
         eliminate(MOBILE, cost)

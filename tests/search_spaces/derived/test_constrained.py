@@ -272,7 +272,9 @@ def test_counts_go_beyond_machine_integers():
         def layers(self, arch):
             return ()
 
-    sum_of_indices = Factors(name="sum", constant=0, terms=tuple(Factor((i,), np.arange(3)) for i in range(90)))
+    sum_of_indices = Factors(
+        space=Wide(), name="sum", constant=0, terms=tuple(Factor((i,), np.arange(3)) for i in range(90))
+    )
     # by symmetry as many rows lie above the mean of 90 as below it
     below, all_of_it = (count(Wide(), sum_of_indices, at_most=n).at_most for n in (89, 180))
     middle = count(Wide(), sum_of_indices, at_least=90, at_most=90)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from search_spaces.derived.encoding import from_one_hot, from_sequence, one_hot, one_hot_width, sequence, vocabulary
+from search_spaces.derived.factors import Factors, gather
 from search_spaces.derived.sampling import sample
 from search_spaces.ofa_mobilenet import OfaMobileNet
 from search_spaces.space import Choice, canonical, option_counts
@@ -94,8 +95,41 @@ def test_tokens_of_no_network_are_refused(tokens):
         from_sequence(TOY, np.array([[3, 5, 6, 9], tokens]))
 
 
+NO_ROWS = [
+    ([[0, 0, 0, 0], [0, -1, 0, 0]], r"^in row 1, `kernel2` has options \(3, 5\), so its index must be 0 to 1; got -1$"),
+    ([[3, 0, 0, 0]], r"^in row 0, `depth` has options .* got 3$"),
+    ([[0, 0, 0]], r"are rows of 4 genes, got shape \(1, 3\)"),
+    ([0, 0, 0, 0], r"are rows of 4 genes, got shape \(4,\); put a single one into a list"),
+    ([[0.0, 0.0, 0.0, float("nan")]], r"holds option indices \(integers\), got float64"),
+]
+
+
+@pytest.mark.parametrize("encode", [one_hot, sequence])
+@pytest.mark.parametrize(("rows", "said"), NO_ROWS)
+def test_rows_of_another_space_are_not_encoded(encode, rows, said):
+    with pytest.raises(ValueError, match=said):
+        encode(TOY, np.array(rows))
+
+
+@pytest.mark.parametrize(("rows", "said"), NO_ROWS)
+def test_tables_are_not_read_beyond_their_options(rows, said):
+    tables = Factors(space=TOY, name="none", constant=7, terms=())
+    assert gather(tables, ROWS[:2]).tolist() == [7, 7]
+    with pytest.raises(ValueError, match=said):
+        gather(tables, np.array(rows))
+
+
+def test_a_single_row_is_not_decoded():
+    with pytest.raises(ValueError, match=r"have 9 columns, got shape \(9,\)"):
+        from_one_hot(TOY, np.zeros(9))
+    with pytest.raises(ValueError, match=r"have 4 tokens \(integers\), got int64 of shape \(4,\)"):
+        from_sequence(TOY, np.array([1, 0, 0, 9]))
+    with pytest.raises(ValueError, match=r"tokens \(integers\), got float64"):
+        from_sequence(TOY, np.full((1, 4), np.nan))
+
+
 def test_other_widths_are_refused():
-    with pytest.raises(ValueError, match="have 9 columns, got 8"):
+    with pytest.raises(ValueError, match=r"have 9 columns, got shape \(1, 8\)"):
         from_one_hot(TOY, np.zeros((1, 8), np.float32))
-    with pytest.raises(ValueError, match="have 4 tokens, got 5"):
+    with pytest.raises(ValueError, match=r"have 4 tokens \(integers\), got int32 of shape \(1, 5\)"):
         from_sequence(TOY, np.zeros((1, 5), np.int32))
