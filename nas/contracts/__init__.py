@@ -6,7 +6,6 @@
 from nas.contracts.choices import (
     a_later_option_never_costs_less,
     encodings_round_trip,
-    genes_without_effect_change_nothing,
     it_is_a_space_with_still_settings,
     json_round_trips,
 )
@@ -28,6 +27,7 @@ from nas.contracts.readings import (
     a_population_runs_at_once,
     exported_networks_answer_as_masked_ones,
     extracted_networks_answer_as_masked_ones,
+    genes_without_effect_change_nothing,
     logits_tell_architectures_and_images_apart,
     the_supernet_answers,
 )

@@ -7,7 +7,7 @@ from nas.contracts.contract import ContractError, NotApplicable, require
 from search_spaces.derived.encoding import from_one_hot, from_sequence, one_hot, sequence
 from search_spaces.derived.serial import from_json, short_hash, to_json
 from search_spaces.layers import total_macs, total_params
-from search_spaces.space import Space, active, canonical, check_choices, option_counts, size
+from search_spaces.space import Space, active, check_choices, option_counts, size
 
 
 def it_is_a_space_with_still_settings(case: Case) -> None:
@@ -61,24 +61,6 @@ def a_later_option_never_costs_less(case: Case) -> None:
                     f"{step} changes no layer, though it has an effect there",
                     "leave the choice out, or say in `requires` when it has one",
                 )
-
-
-def genes_without_effect_change_nothing(case: Case) -> None:
-    """A gene that `requires` puts to sleep changes neither layers nor logits, and canonical form sets it to 0."""
-    space, counts = case.space, option_counts(case.space)
-    if not space.choices:
-        raise NotApplicable("it has no choices")
-    for i, arch in enumerate(case.archs):
-        other = np.where(active(space, arch), arch, counts - 1).astype(np.int32)
-        if i == 0 and len(case.archs) > 1:
-            asleep = ~active(space, arch) & (counts > 1)
-            require((other != arch).any() == asleep.any(), "the smallest network is not canonical", "see `requires`")
-        require(np.array_equal(canonical(space, other), arch), "canonical form is not restored", "see `requires`")
-        asleep_names = ", ".join(f"`{c.name}`" for c, a, b in zip(space.choices, arch, other, strict=True) if a != b)
-        mend = "leave those choices' blocks out where what they require is not chosen (`Slot.when`), or drop `requires`"
-        require(space.layers(other) == case.layers[i], f"{asleep_names} should have no effect, but change layers", mend)
-        apart = np.abs(np.asarray(case.masked(other, case.images)[0]) - case.batch_logits[i]).max()
-        require(apart == 0, f"{asleep_names} should have no effect, but change logits by {apart:.2g}", mend)
 
 
 def encodings_round_trip(case: Case) -> None:

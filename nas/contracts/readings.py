@@ -9,10 +9,11 @@ import numpy as np
 from hardware.onnx_export import to_onnx
 from hardware.onnx_runtime import OnnxRuntime
 from nas.contracts.case import BATCH, Case, quick
-from nas.contracts.contract import require, require_close
+from nas.contracts.contract import NotApplicable, require, require_close
 from search_spaces.extract import weights
 from search_spaces.layers import Input, Layer, Zeros
 from search_spaces.reading import masked
+from search_spaces.space import active, canonical, option_counts, smallest
 from search_spaces.static import Fixed, grouped
 
 
@@ -62,6 +63,27 @@ def sees_the_image(layers: tuple[Layer, ...]) -> bool:
     for layer in layers:
         seen.append(isinstance(layer, Input) or (not isinstance(layer, Zeros) and any(seen[i] for i in layer.inputs)))
     return seen[-1]
+
+
+def genes_without_effect_change_nothing(case: Case) -> None:
+    """A gene that `requires` puts to sleep changes neither layers nor logits, and canonical form sets it to 0."""
+    space, counts = case.space, option_counts(case.space)
+    if not space.choices:
+        raise NotApplicable("it has no choices")
+    for choice, awake in zip(space.choices, active(space, smallest(space)), strict=True):
+        require(
+            choice.requires is None or not awake,
+            f"`{choice.name}` requires `{(choice.requires or ('',))[0]}` at index 0, which always holds",
+            "say from which later index on it has an effect, or leave `requires` out",
+        )
+    for i, arch in enumerate(case.archs):
+        other = np.where(active(space, arch), arch, counts - 1).astype(np.int32)
+        require(np.array_equal(canonical(space, other), arch), "canonical form is not restored", "see `requires`")
+        asleep_names = ", ".join(f"`{c.name}`" for c, a, b in zip(space.choices, arch, other, strict=True) if a != b)
+        mend = "leave those choices' blocks out where what they require is not chosen (`Slot.when`), or drop `requires`"
+        require(space.layers(other) == case.layers[i], f"{asleep_names} should have no effect, but change layers", mend)
+        apart = np.abs(np.asarray(case.masked(other, case.images)[0]) - case.batch_logits[i]).max()
+        require(apart == 0, f"{asleep_names} should have no effect, but change logits by {apart:.2g}", mend)
 
 
 def extracted_networks_answer_as_masked_ones(case: Case) -> None:

@@ -225,6 +225,12 @@ def test_a_gene_that_should_sleep_is_caught():
         contracts.genes_without_effect_change_nothing(Case(Awake()))
 
 
+def test_a_gene_that_never_sleeps_is_caught():
+    always = with_choices(Choice(name="second.kernel", options=(1, 3), requires=("second", 0)))
+    with pytest.raises(ContractError, match=r"`second.kernel` requires `second` at index 0, which always holds; say"):
+        contracts.genes_without_effect_change_nothing(Case(always))
+
+
 def test_unhashable_settings_are_caught():
     space = Toy(then=[])
     with pytest.raises(ContractError, match=r"cannot be hashed .*; make it a frozen dataclass"):
