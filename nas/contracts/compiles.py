@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import TypeCheckError
 
 from nas.contracts.case import Case, quick
 from nas.contracts.contract import NotApplicable, require
@@ -95,9 +96,11 @@ def noise(case: Case) -> Dataset:
 
 
 def what_is_no_architecture_is_refused(case: Case) -> None:
-    """Extraction and layers refuse a row whose index is beyond the options, or that is too long."""
+    """Extraction and layers refuse rows too long or too short, beyond the options or below 0, or of no integers."""
     space, row = case.space, largest(case.space)
-    wrong = [np.append(row, 0).astype(np.int32), *([row + 1] if len(row) else [])]
+    wrong = [np.append(row, 0).astype(np.int32)]
+    if len(row):
+        wrong += [row[:-1], row + 1, -1 - row, row.astype(float), np.full(len(row), np.nan)]
     for arch in wrong:
         for name, run in (
             ("layers", lambda arch=arch: space.layers(arch)),
@@ -105,7 +108,7 @@ def what_is_no_architecture_is_refused(case: Case) -> None:
         ):
             try:
                 run()
-            except ValueError:
+            except (ValueError, TypeCheckError):  # the latter where signatures are checked at run time
                 continue
             require(
                 False,

@@ -15,6 +15,7 @@ from nas.contracts.contract import ContractError, require
 from search_spaces.extract import weights
 from search_spaces.layers import total_macs, total_params
 from search_spaces.named import named_kind
+from search_spaces.reading import Cut
 from search_spaces.trace.real_taps import total_macs_on_image
 from search_spaces.trace.whole import trace
 
@@ -29,9 +30,8 @@ def extracted_networks_hold_the_parameters_that_layers_say(case: Case) -> None:
         mend = "write every layer with parameters in `layers`, with the cut channels, and let `cut` drop what is unused"
         require(held == said, f"the extracted network holds {held:,} parameters, `layers` say {said:,}", mend)
         sources = int(case.used(arch).sum())
-        enough = sources >= held if is_transformed(case) else sources == held
         require(
-            enough,
+            sources == held or (sources > held and may_be_transformed(case, arch)),
             f"{held:,} parameters of the extracted network are made of {sources:,} of the supernet",
             "let `cut` take slices of parameters, each number once",
         )
@@ -50,10 +50,25 @@ def extracted_networks_hold_the_parameters_that_layers_say(case: Case) -> None:
             )
 
 
-def is_transformed(case: Case) -> bool:
-    """Whether a parameter of a network may have several sources: products with matrices, grids that are resized."""
-    paths = (jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(case.supernet))
-    return any(choice.static for choice in case.space.choices) or any("transforms" in path for path in paths)
+def may_be_transformed(case: Case, arch: np.ndarray) -> bool:
+    """Whether all parameters that aren't slices of the supernet's stand in blocks that may transform them, each once.
+
+    Those are blocks that a static choice shapes (grids are resized) and those with matrices for kernels. A number is
+    known by its value: those of the supernet are drawn anew, all different.
+    """
+    rng = np.random.default_rng(3)
+    marked = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), jax.device_get(case.supernet))
+    read, static = Cut.of(case.space.choices, arch), {choice.name for choice in case.space.choices if choice.static}
+    there = [(slot, block) for slot, block in zip(marked.slots, marked.blocks, strict=True) if slot.is_there(read)]
+    for (slot, block), own in zip(there, marked.cut(read).blocks, strict=True):
+        paths = (jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(block))
+        shaped = any(choice in static for _, choice in slot.choices) or any("transforms" in path for path in paths)
+        known = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(block)] or [np.zeros(0)])
+        for leaf in jax.tree.leaves(own):
+            is_slice = np.isin(leaf, known).all()
+            if (not is_slice and not shaped) or (is_slice and np.unique(leaf).size != leaf.size):
+                return False
+    return True
 
 
 def extracted_networks_multiply_what_layers_say(case: Case) -> None:

@@ -15,6 +15,7 @@ from nas.contracts.contract import ContractError, NotApplicable, require_close
 from search_spaces.assembly import Fixed, Place, layers, supernet
 from search_spaces.blocks.stretches import Classifier, conv_norm
 from search_spaces.layers import Activation, Conv, Norm
+from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch
 from search_spaces.widths import Width
@@ -105,6 +106,39 @@ class Boundless(Toy):
         return super().layers(np.asarray(arch)[:4] % 2)
 
 
+class Rounding(Toy):
+    """Takes rows that aren't integers, too short ones and those below 0."""
+
+    def layers(self, arch):
+        row = np.nan_to_num(np.asarray(arch, float)).astype(np.int32)
+        if len(row) > 4 or (row > 1).any():
+            raise ValueError("no architecture")
+        return super().layers(np.resize(np.abs(row), 4) % 2)
+
+
+class Averaged(Network):
+    """Cut parameters of several axes are mixed with those behind them."""
+
+    def cut(self, read):
+        found = super().cut(read)
+        return jax.tree.map(lambda leaf: leaf + (self.spread() if leaf.ndim > 1 else 0), found)
+
+    def spread(self):
+        return sum(leaf.sum() for leaf in jax.tree.leaves(self.blocks))
+
+
+class Mixing(Toy):
+    """Its resolution is a static choice, which shapes no parameter."""
+
+    @cached_property
+    def choices(self):
+        return (*super().choices, Choice(name="resolution", options=(5,), static=True))
+
+    def supernet(self, key):
+        whole = super().supernet(key)
+        return Averaged(whole.slots, whole.blocks)
+
+
 class Blind(Toy):
     """Its head reads nothing."""
 
@@ -174,12 +208,14 @@ BROKEN = [
     ("the_supernet_answers", Toy(then=exploding), "logits are not finite"),
     ("logits_tell_architectures_and_images_apart", Blind(), "differ by"),
     ("what_is_no_architecture_is_refused", Boundless(), "`layers` takes .* for an architecture; begin `layers`"),
+    ("what_is_no_architecture_is_refused", Rounding(), "`layers` takes .* for an architecture; begin `layers`"),
     ("extracted_networks_answer_as_masked_ones", Toy(then=leaking), "extracted logits differ from masked ones by"),
     ("cut_networks_answer_and_learn_as_masked_ones", Toy(then=leaking), "cut logits differ from masked ones by"),
     ("sliced_networks_answer_and_learn_as_masked_ones", Toy(then=leaking), "sliced logits differ from masked ones by"),
     ("exported_networks_answer_as_masked_ones", with_layers(kinder), "exported logits differ from masked ones by"),
     ("extracted_networks_hold_the_parameters_that_layers_say", with_layers(larger), "parameters, `layers` say"),
     ("extracted_networks_hold_the_parameters_that_layers_say", with_layers(renamed), "conv_norms?.bias"),
+    ("extracted_networks_hold_the_parameters_that_layers_say", Mixing(), "network are made of .* of the supernet"),
     ("extracted_networks_multiply_what_layers_say", with_layers(larger), "multiplies .* times for an image"),
     ("extracted_networks_have_no_mask", Toy(then=comparing), "`gt`.* of which masks are made"),
     ("traced_networks_have_the_layers_that_the_space_writes", with_layers(kinder), "kind='hard_swish'"),
