@@ -24,6 +24,7 @@ from nas.contracts.gradients import (
 )
 from nas.contracts.graph import layers_follow_one_from_the_other
 from nas.contracts.readings import (
+    a_key_decides_the_parameters,
     a_population_runs_at_once,
     exported_networks_answer_as_masked_ones,
     extracted_networks_answer_as_masked_ones,
@@ -43,6 +44,7 @@ CHOICES: tuple[Contract, ...] = (
 
 NETWORKS: tuple[Contract, ...] = (
     the_supernet_answers,
+    a_key_decides_the_parameters,
     logits_tell_architectures_and_images_apart,
     genes_without_effect_change_nothing,
     what_is_no_architecture_is_refused,

@@ -32,6 +32,20 @@ def the_supernet_answers(case: Case) -> None:
         )
 
 
+def a_key_decides_the_parameters(case: Case) -> None:
+    """One key gives the same parameters each time, and another key others, unless all are constant from the start."""
+    mend = "draw parameters from the key that `supernet(key)` is given, and from nothing else"
+
+    def new(number: int) -> list[np.ndarray]:  # a function of its own, so that it is traced each time
+        made = quick(lambda key: jax.tree.leaves(case.space.supernet(key)))(jax.random.key(number))
+        return [np.asarray(leaf) for leaf in made]
+
+    first, again, other = new(0), new(0), new(1)
+    require(all(map(np.array_equal, first, again)), "one key gives other parameters when it is asked again", mend)
+    constant = all(leaf.size == 0 or np.ptp(leaf) == 0 for leaf in first)
+    require(constant or not all(map(np.array_equal, first, other)), "two keys give the same parameters", mend)
+
+
 def logits_tell_architectures_and_images_apart(case: Case) -> None:
     """Else equality would be kept by a network that answers nothing."""
     for i, (layers, one) in enumerate(zip(case.layers, case.logits, strict=True)):

@@ -116,6 +116,21 @@ class Rounding(Toy):
         return super().layers(np.resize(np.abs(row), 4) % 2)
 
 
+class Keyless(Toy):
+    """Ignores its key."""
+
+    def supernet(self, key):
+        return super().supernet(jax.random.key(0))
+
+
+class Fickle(Toy):
+    """Draws another key each time."""
+
+    def supernet(self, key):
+        CALLS.append(1)
+        return super().supernet(jax.random.fold_in(key, len(CALLS)))
+
+
 class Averaged(Network):
     """Cut parameters of several axes are mixed with those behind them."""
 
@@ -206,6 +221,8 @@ BROKEN = [
     ("a_later_option_never_costs_less", with_choices(HIDDEN), "`hidden` from 1 to 2 changes no layer, though it has"),
     ("json_round_trips", with_choices(Choice(name="hidden", options=(Nameless(1), Nameless(2)))), "JSON|address"),
     ("the_supernet_answers", Toy(then=exploding), "logits are not finite"),
+    ("a_key_decides_the_parameters", Keyless(), "two keys give the same parameters; draw parameters from the key"),
+    ("a_key_decides_the_parameters", Fickle(), "one key gives other parameters when it is asked again"),
     ("logits_tell_architectures_and_images_apart", Blind(), "differ by"),
     ("what_is_no_architecture_is_refused", Boundless(), "`layers` takes .* for an architecture; begin `layers`"),
     ("what_is_no_architecture_is_refused", Rounding(), "`layers` takes .* for an architecture; begin `layers`"),

@@ -18,6 +18,7 @@ from search_spaces.reading import masked
 from search_spaces.static import fixed_of
 
 SLOW = {
+    "a_key_decides_the_parameters",
     "extracted_networks_answer_as_masked_ones",
     "a_population_runs_at_once",
     "cut_networks_answer_and_learn_as_masked_ones",
