@@ -189,8 +189,12 @@ def generator(key: Any) -> np.random.Generator:
     """
     if isinstance(key, int | np.integer) and key >= 0:
         return np.random.default_rng(int(key))
-    data = jax.random.key_data(key) if jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key) else key
-    if not jnp.issubdtype(getattr(data, "dtype", None), jnp.unsignedinteger):
+    data = (
+        jax.random.key_data(key)
+        if jnp.issubdtype(getattr(key, "dtype", np.dtype(object)), jax.dtypes.prng_key)
+        else key
+    )
+    if not jnp.issubdtype(getattr(data, "dtype", np.dtype(object)), jnp.unsignedinteger):
         raise ValueError(f"`key` must be a JAX key, as `jax.random.key(0)`, or a whole number from 0, got {key!r}")
     return np.random.default_rng(np.asarray(data).ravel().tolist())
 
