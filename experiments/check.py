@@ -3,6 +3,7 @@
 edgenas check my_package.my_space.MySpace [setting=value ...]; or, for an option, edgenas check search_space=mobile
 """
 
+import difflib
 import inspect
 import json
 import sys
@@ -10,23 +11,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
-
 from experiments.build import PACKAGES, build, describe, locate, nearest
-from experiments.plugins import import_plugin, named, with_search_path
+from experiments.plugins import import_plugin
+from experiments.space_words import SECTION, composed, options, values
 from nas.blame import place
 from nas.contracts import CONTRACTS
 from nas.contracts.check import Finding, findings
 from search_spaces.layers import total_macs, total_params
 from search_spaces.space import Choice, Space, check_choices, largest, size
 
-USAGE = (
-    "edgenas check <package.module.Class, or search_space=<option>> [setting=value ...] [--json] [--anyway: however"
-    " large its networks are]"
-)
-FLAGS = ("--json", "--anyway")
+USAGE = "edgenas check <package.module.Class, or search_space=<option>> [setting=value ...] [--json] [--anyway]"
+HELP = f"""\
+{USAGE}
+
+  setting=value     of the space, as kernels=[3,5] or search_space.kernels=[3,5]; small networks are checked faster
+  data=<option>     of an option: whose images it is for; plugins=[<package>] where the option is of a plug-in
+  --anyway          however large its networks are
+  --json            one JSON object as the last line"""
+FLAGS = ("--json", "--anyway", "--help")
+SHAPE = ("image_size", "image_channels", "classes")
 MEMBERS = ("choices", "supernet", "layers")
 MOST_MACS, MOST_PARAMS, MOST_LAYERS = 100e6, 5e6, 300
 """Of the largest network: dozens of networks are compiled, and some run in float64."""
@@ -41,11 +44,14 @@ def check_command(arguments: Sequence[str]) -> None:
     Raises:
       ValueError: when the space cannot be had, is none, or is too large to be checked as it is.
     """
-    flags = {each for each in arguments if each.startswith("-")}
+    flags = {"--help" if each == "-h" else each for each in arguments if each.startswith("-")}
     words = [each for each in arguments if not each.startswith("-")]
     for flag in sorted(flags):
         if flag not in FLAGS:
             raise ValueError(f"`check` has no option `{flag}`{nearest(flag, FLAGS)}")
+    if "--help" in flags:
+        print(HELP)
+        return
     if not words:
         raise ValueError(f"say {USAGE}")
     title, space = space_of(words)
@@ -103,50 +109,32 @@ def space_of(words: Sequence[str]) -> tuple[str, Space]:
       ValueError: in one line, when there is none such, a setting is wrong, or it is no space.
     """
     given = [word for word in words if "=" not in word]
-    options = [word for word in words if word.startswith("search_space=")]
-    if len(given) + len(options) != 1:
+    chosen = [word for word in words if word.startswith(f"{SECTION}=")]
+    if len(given) + len(chosen) != 1:
         raise ValueError(f"name one space: {USAGE}; got `{' '.join(words)}`")
-    rest = [word for word in words if word not in (*given, *options)]
-    if options:
-        tree, plugins = _composed(options[0], rest)
-        title = options[0]
+    if chosen:
+        title = chosen[0]
+        settings, plugins = composed(words)
+        source, section = build(settings["data"], plugins), settings[SECTION]
+        tree = {**{name: getattr(source, name) for name in SHAPE}, **section}
     else:
-        title, package = given[0], given[0].partition(".")[0]
+        title = given[0]
+        module, _, name = title.rpartition(".")
+        if not module or not name:
+            raise ValueError(f"`{title}` is no path of a class, as search_spaces.mobile.Mobile is{_option_near(title)}")
+        package = title.partition(".")[0]
         plugins = () if package in PACKAGES else (package,)
-        module = title.rpartition(".")[0]
-        if plugins and module:
+        if plugins:
             import_plugin(module)
         locate(title, plugins)
-        tree = {"_target_": title, **_values(rest)}
+        tree = {"_target_": title, **values([word for word in words if word != title])}
     return title, checked(title, _built(title, tree, plugins))
 
 
-def _composed(option: str, rest: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The settings of one of the options, on images as those of `data`; what `rest` sets counts more."""
-    groups = ("data", "plugins")
-    overrides = [
-        each for each in rest if each.lstrip("+~").startswith((*(f"{g}=" for g in groups), "data.", "search_space."))
-    ]
-    own = [each for each in rest if each not in overrides]
-    with hydra.initialize_config_module("experiments.configs", version_base="1.3"):
-        tree = hydra.compose("edgenas", with_search_path([option, *overrides]))
-    settings: dict[str, Any] = OmegaConf.to_container(tree, resolve=True)  # pyright: ignore[reportAssignmentType]
-    plugins = named(overrides)
-    source = build(settings["data"], plugins)
-    shape = {name: getattr(source, name) for name in ("image_size", "image_channels", "classes")}
-    return {**settings["search_space"], **shape, **_values(own)}, plugins
-
-
-def _values(settings: Sequence[str]) -> dict[str, Any]:
-    """Settings by name, read as Hydra reads them."""
-    parsed = OverridesParser.create().parse_overrides(list(settings))
-    values: dict[str, Any] = {}
-    for override in parsed:
-        name = override.key_or_group
-        if name in values:
-            raise ValueError(f"`{name}` is set twice; leave one of them out")
-        values[name] = OmegaConf.to_container(OmegaConf.create({"value": override.value()}))["value"]  # pyright: ignore
-    return values
+def _option_near(word: str) -> str:
+    """The end of a message about a word that names no space."""
+    close = difflib.get_close_matches(word.lower(), options(), 1, 0.6)
+    return f"; did you mean {SECTION}={close[0]}?" if close else f"; an option is named {SECTION}=<option>"
 
 
 def _built(title: str, tree: dict[str, Any], plugins: Sequence[str]) -> Any:

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import OmegaConf
-
 from experiments.build import build, locate, nearest
 from experiments.description import Description, layers_of, said, show, show_all, summary
 from experiments.diagram import draw_layers
 from experiments.figures import to_png, to_svg
 from experiments.files import write
+from experiments.space_words import SECTION, composed, options
 from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.derived.serial import FORMAT, from_json, short_hash
 from search_spaces.networks import NAMED, Point
@@ -28,6 +26,7 @@ edgenas describe <name>               one of them: its layers, parameters, MACs 
 edgenas describe search_space=<option> [setting=value ...]
                                       a space: its choices, exact size and bounds, and one of its networks
 
+  setting=value     of the space, as kernels=[3,5] or search_space.kernels=[3,5]; plugins=[<package>] where it is of one
   arch=<...>        of a space: smallest (the default), largest, genes as 0,2,1, a JSON file, or the hash of a network
   image_size=<px>, image_channels=<n>, classes=<n>
                     of a space; with data=<option> those of the data set, else the space's own
@@ -149,22 +148,18 @@ def _named(request: _Request) -> Description:
 
 
 def _hint(name: str) -> str:
-    if name in _spaces():
+    if name in options():
         return f", but a space is: say search_space={name}"
-    close = difflib.get_close_matches(name, list(NAMED), 1, 0.4)
-    return f"; did you mean `{close[0]}`?" if close else "; `edgenas describe` lists all"
-
-
-def _spaces() -> list[str]:
-    return [path.stem for path in (Path(__file__).parent / "configs" / "search_space").glob("*.yaml")]
+    close = difflib.get_close_matches(name, [*NAMED, *options()], 1, 0.6)
+    if not close:
+        return "; `edgenas describe` lists all"
+    return f"; did you mean `{close[0] if close[0] in NAMED else f'{SECTION}={close[0]}'}`?"
 
 
 def _of_space(request: _Request) -> Description:
     """A space and one of its networks."""
-    with hydra.initialize_config_module("experiments.configs", version_base="1.3"):
-        tree = hydra.compose("edgenas", request.overrides)
-    settings: Any = OmegaConf.to_container(tree, resolve=True)
-    plugins, section = settings["plugins"], settings["search_space"]
+    settings, plugins = composed(request.overrides)
+    section = settings[SECTION]
     arguments = inspect.signature(locate(section["_target_"], plugins)).parameters
     of_data = any(re.match(r"data[.=]", word) for word in request.overrides)
     wanted = {

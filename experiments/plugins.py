@@ -31,27 +31,34 @@ def with_search_path(arguments: Sequence[str]) -> list[str]:
     folders = [found for name in named(arguments) if (found := configs_of(import_plugin(name))) is not None]
     if not folders:
         return list(arguments)
-    given = [str(each) for each in _last(arguments, SEARCH_PATH)]
-    paths = ", ".join(f'"{path}"' for path in [*given, *(f"file://{folder}" for folder in folders)])
+    given = _last(arguments, SEARCH_PATH)
+    own = map(str, given) if isinstance(given, list) else ()
+    paths = ", ".join(f'"{path}"' for path in [*own, *(f"file://{folder}" for folder in folders)])
     others = [each for each in arguments if not each.startswith(f"{SEARCH_PATH}=")]
     return [*others, f"{SEARCH_PATH}=[{paths}]"]
 
 
 def named(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The packages that `plugins=[...]` names; what is no list of names is refused where settings are checked."""
-    return tuple(name for name in _last(arguments, "plugins") if isinstance(name, str))
+    """The packages that `plugins=[...]` names; an entry that is no name is refused where settings are checked.
+
+    Raises:
+      ValueError: when it is given something else than a list.
+    """
+    value = _last(arguments, "plugins")
+    if value is None or isinstance(value, str | int | float | dict):
+        raise ValueError(f"`plugins` must be a list, as plugins=[{'my_package' if value is None else value}]")
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
-def _last(arguments: Sequence[str], key: str) -> list[object]:
-    """The list that a setting was given; the last time counts."""
+def _last(arguments: Sequence[str], key: str) -> object:
+    """The value that a setting was given, the last time counts; an empty list where it wasn't, or can't be read."""
     given = [each for each in arguments if each.lstrip("+").partition("=")[0] == key]
     if not given:
         return []
     try:
-        value = OverridesParser.create().parse_override(given[-1]).value()
+        return OverridesParser.create().parse_override(given[-1]).value()
     except HydraException:  # Hydra itself will say what is wrong with it
         return []
-    return list(value) if isinstance(value, list) else []
 
 
 def import_plugin(name: str) -> ModuleType:

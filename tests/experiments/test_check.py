@@ -82,7 +82,15 @@ SOME = "checked_spaces.some"
         ("checked_spaces.som.Fine", "there is no `checked_spaces.som`; did you mean `checked_spaces.some`?"),
         ("checked_space.some.Fine", "there is no `checked_space`; did you mean `checked_spaces`?"),
         ("checked_spaces.raises.Fine", "`checked_spaces.raises` cannot be imported: OSError: no ("),
-        ("Fine", "`_target_` must name a class"),
+        ("Fine", "`Fine` is no path of a class, as search_spaces.mobile.Mobile is"),
+        (
+            "Mobile",
+            "`Mobile` is no path of a class, as search_spaces.mobile.Mobile is; did you mean search_space=mobile?",
+        ),
+        ("zzz", "is no path of a class, as search_spaces.mobile.Mobile is; an option is named search_space=<option>"),
+        (f"{SOME}.Fine kernels=[3] search_space.kernels=[5]", "`kernels` is set twice"),
+        ("search_space=mobile kernels=[3] search_space.kernels=[5]", "`kernels` is set twice"),
+        ("search_space=mobile kernel=[3]", "has no setting `kernel`; did you mean `kernels`?"),
         (f"{SOME}.Half", "is no space: it lacks `supernet`; a space has `choices`, `supernet(key)` and `layers(arch)`"),
         (f"{SOME}.Twice", "choice `width` needs distinct options, got (1, 1); did you mean (1,)?"),
         (f"{SOME}.Twice options=[1,a]", "choice `width`"),
@@ -105,6 +113,14 @@ def test_what_is_no_space_gets_one_line(refused, spaces, arguments, phrase):
     assert any(each in line for each in phrase.split("|")), line
 
 
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_says_what_there_is(main, capsys, word):
+    main(["check", word])
+    said = capsys.readouterr().out
+    assert said.startswith("edgenas check <package.module.Class, or search_space=<option>>")
+    assert "search_space.kernels=[3,5]" in said
+
+
 def test_a_verb_that_is_none_gets_the_nearest(refused):
     assert "there is no verb `chek`; did you mean `check`?" in refused("chek", "x")
     assert "there are `check`, `convert`, `describe`" in refused("zzz")
@@ -119,6 +135,10 @@ def test_a_space_too_large_is_refused_with_its_size_and_the_way_out():
 def test_spaces_are_named_by_class_or_by_option(spaces):
     title, space = space_of([f"{SOME}.Fine", "image_size=10", "kernels=[3,5]"])
     assert (title, space.image_size, space.kernels) == (f"{SOME}.Fine", 10, (3, 5))
+    assert space_of([f"{SOME}.Fine", "image_size=10", "search_space.kernels=[3,5]"])[1] == space
+    assert space_of(["search_space=mobile", "kernels=[3]"]) == space_of(
+        ["search_space=mobile", "search_space.kernels=[3]"]
+    )
     title, space = space_of(["search_space=mobile", "data.image_size=16", "search_space.kernels=[3]", "classes=4"])
     assert (title, space.image_size, space.kernels, space.classes) == ("search_space=mobile", 16, (3,), 4)
     assert type(space) is Mobile

@@ -148,6 +148,11 @@ def test_settings_shape_a_space(describe):
     assert given["space"]["networks"] == 40
 
 
+def test_settings_of_a_space_may_be_bare(describe):
+    bare = [word.removeprefix("search_space.") for word in SETTINGS]
+    assert describe(*bare, "--json")[1] == describe(*SETTINGS, "--json")[1]
+
+
 @pytest.mark.parametrize("form", ["genes", "brackets", "hash", "json", "run", "list"])
 def test_an_architecture_can_be_named_in_many_ways(describe, tmp_path, form):
     genes = ",".join(map(str, GENES))
@@ -189,6 +194,11 @@ def test_help(describe):
     [
         (["paiir"], "no network is called `paiir`; did you mean `pair`?"),
         (["zzzzzz"], "no network is called `zzzzzz`; `edgenas describe` lists all"),
+        (["nosuch"], "no network is called `nosuch`; `edgenas describe` lists all"),
+        (["search_space=mobile", "nosuch=3"], "has no setting `nosuch`; there are `classes`, `expansions`"),
+        (["search_space=mobile", "kernel=[3]"], "has no setting `kernel`; did you mean `kernels`?"),
+        ([*SETTINGS, "kernels=[3]"], "`kernels` is set twice; leave one of them out"),
+        (["mobil"], "no network is called `mobil`; did you mean `search_space=mobile`?"),
         (["mobile"], "`mobile`, but a space is: say search_space=mobile"),
         (["pair", "tiny_best"], "one network at a time, got `pair` and `tiny_best`"),
         (["pair", "arch=0"], "`pair` is one network: leave `arch` out"),

@@ -94,13 +94,19 @@ def test_only_named_packages_are_trusted(refused, plugins):
         (["plugins=[a,b]"], ("a", "b")),
         (["plugins=[a]", "seed=1", "plugins=[b]"], ("b",)),
         (["plugins=[]"], ()),
-        (["plugins=a"], ()),  # no list: refused with the settings
         (["plugins=[a"], ()),  # Hydra will say so
         (["seed=1"], ()),
     ],
 )
 def test_names_are_read_as_hydra_reads_them(arguments, names):
     assert named(arguments) == names
+
+
+def test_what_is_no_list_is_refused_with_the_list_it_could_be(refused):
+    for words in ([], ["check", "search_space=mobile"], ["describe", "search_space=mobile"]):
+        line = refused(*words, "plugins=pboom")
+        assert line == "edgenas: error: `plugins` must be a list, as plugins=[pboom]"
+    assert "`plugins` must be a list, as plugins=[my_package]" in refused("plugins=null")
 
 
 def test_a_module_of_the_current_folder_is_found_last(plugins, monkeypatch):
