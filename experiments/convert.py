@@ -26,7 +26,7 @@ from search_spaces.ofa_weights import convert, read_state
 
 USAGE = (
     "edgenas convert ofa <weights: a state dict as .safetensors or .npz> <new folder> [settings, e.g."
-    " search_space.width_mult=1.2 data=image_folder data.root=...]"
+    " search_space.width_mults=[1.2] data=image_folder data.root=...]"
 )
 
 SETTING = re.compile(r"[\w.+~@]+=")

@@ -22,6 +22,9 @@ from search_spaces.network import Network
 from search_spaces.reading import Cut
 from search_spaces.space import Choice, check_arch, check_choices
 from search_spaces.static import RESOLUTION
+from search_spaces.widths import Width, elastic
+
+WIDTH = "width"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class OfaStage:
     """Blocks that share a width; the first of them changes width and stride.
 
     Attributes:
-      width: output channels, before `width_mult`.
+      width: output channels, before `width_mults`.
       stride: of the first block.
       squeeze_excite: whether its blocks gate their channels.
       activation: `relu` or `hard_swish`.
@@ -55,7 +58,8 @@ class OfaMobileNet:
       image_channels: 1 for grey, 3 for colour.
       classes: how many.
       resolutions: options for the resolution that images are resized to, px; a static choice. Empty for none.
-      width_mult: multiplies all widths, which are then made divisible by 8; weights were published for 1.0 and 1.2.
+      width_mults: options for what all widths are multiplied by, before they are made divisible by 8; of several, one
+        choice, `width`, for the whole network. Weights were published for 1.0 and 1.2, each a supernet of its own.
       stem_channels: of the first convolution.
       first_channels: of the first block, which has no choices.
       stages: what the blocks of each stage are.
@@ -71,7 +75,7 @@ class OfaMobileNet:
     image_channels: int = 3
     classes: int = 1000
     resolutions: tuple[int, ...] = tuple(range(128, 225, 4))
-    width_mult: float = 1.0
+    width_mults: tuple[float, ...] = (1.0,)
     stem_channels: int = 16
     first_channels: int = 16
     stages: tuple[OfaStage, ...] = (
@@ -92,20 +96,20 @@ class OfaMobileNet:
         not_empty(self, "stages")
         sizes = ("image_size", "image_channels", "classes", "stem_channels", "first_channels")
         at_least_one(self, *sizes, "head_channels", "mix_channels")
-        above_zero(self, "width_mult", "epsilon")
+        above_zero(self, "epsilon")
         if self.resolutions:
             increasing(self, "resolutions")
-        increasing(self, "depths", "expansions")
+        increasing(self, "depths", "expansions", "width_mults")
         odd_kernels(self)
         check_choices(self.choices)
 
-    def channels(self, width: int) -> int:
-        """A width as it is built."""
-        return make_divisible(width * self.width_mult)
+    def channels(self, width: int) -> Width:
+        """A width as it is built, in a block's own name `outs` of the choice."""
+        return elastic(tuple(make_divisible(width * mult) for mult in self.width_mults), "outs")
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """The resolution, then per stage its depth and per block its kernel and expansion."""
+        """The resolution and the width, then per stage its depth and per block its kernel and expansion."""
         return self._choices
 
     @cached_property
@@ -115,6 +119,8 @@ class OfaMobileNet:
     def _each_choice(self) -> Iterator[Choice]:
         if self.resolutions:
             yield Choice(name=RESOLUTION, options=self.resolutions, static=True)
+        if len(self.width_mults) > 1:
+            yield Choice(name=WIDTH, options=self.width_mults)
         for i in range(1, len(self.stages) + 1):
             yield Choice(name=f"stage{i}.depth", options=self.depths)
             for j in range(1, max(self.depths) + 1):
@@ -128,34 +134,40 @@ class OfaMobileNet:
         return tuple(self._each_place())
 
     def _each_place(self) -> Iterator[Place]:
-        stem = self.channels(self.stem_channels)
-        yield Place(recipe=Stem(outs=stem, stride=2, activation="hard_swish", epsilon=self.epsilon))
-        first = self.channels(self.first_channels)
-        yield Place(recipe=InvertedBottleneck(outs=first, expansions=(1,), expands=False, epsilon=self.epsilon))
+        width = (("outs", WIDTH),) if len(self.width_mults) > 1 else ()
+        ins, outs = self.channels(self.stem_channels), self.channels(self.first_channels)
+        stem = Stem(outs=ins, stride=2, activation="hard_swish", epsilon=self.epsilon)
+        yield Place(recipe=stem, choices=width)
+        first = InvertedBottleneck(
+            outs=outs, expansions=(1,), residual=ins == outs, expands=False, epsilon=self.epsilon
+        )
+        yield Place(recipe=first, choices=width)
         for i, stage in enumerate(self.stages, 1):
             for j in range(1, max(self.depths) + 1):
+                ins, outs = outs, self.channels(stage.width)
+                stride = stage.stride if j == 1 else 1
                 recipe = InvertedBottleneck(
-                    outs=self.channels(stage.width),
+                    outs=outs,
                     kernels=self.kernels,
                     expansions=self.expansions,
-                    stride=stage.stride if j == 1 else 1,
+                    stride=stride,
+                    residual=stride == 1 and ins == outs,
                     squeeze_excite=(stage.squeeze_excite,),
                     activation=stage.activation,
                     transformed=True,
                     epsilon=self.epsilon,
                 )
-                choices = tuple((own, f"stage{i}.block{j}.{own}") for own in ("kernel", "expansion"))
-                yield Place(recipe=recipe, choices=choices, when=present(f"stage{i}.depth", self.depths, j))
-        yield Place(
-            recipe=Head(
-                width=self.channels(self.head_channels),
-                classes=self.classes,
-                activation="hard_swish",
-                mix=self.channels(self.mix_channels),
-                mix_bias=False,
-                epsilon=self.epsilon,
-            )
+                own = tuple((own, f"stage{i}.block{j}.{own}") for own in ("kernel", "expansion"))
+                yield Place(recipe=recipe, choices=(*width, *own), when=present(f"stage{i}.depth", self.depths, j))
+        head = Head(
+            width=self.channels(self.head_channels),
+            classes=self.classes,
+            activation="hard_swish",
+            mix=self.channels(self.mix_channels),
+            mix_bias=False,
+            epsilon=self.epsilon,
         )
+        yield Place(recipe=head, choices=width)
 
     def supernet(self, key: PRNGKeyArray) -> Network:
         """A new supernet: parameters for the largest of every option. Wrap in `jax.jit`: eager creation is slow."""

@@ -100,7 +100,7 @@ def convert(space: OfaMobileNet, state: Mapping[str, Any]) -> tuple[Network, lis
     slots, blank = _blank(space)
     leaves, structure = jax.tree_util.tree_flatten_with_path(blank)
     shapes = {_entry(space, path): leaf.shape for path, leaf in leaves}
-    fits = "are `stages`, `depths`, `kernels` and `width_mult` of the space those of the weights?"
+    fits = "are `stages`, `depths`, `kernels` and `width_mults` of the space those of the weights?"
     for name, ours in shapes.items():
         shape = _their_shape(name, ours)
         if name not in given:

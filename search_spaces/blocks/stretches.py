@@ -92,7 +92,7 @@ class Head:
     width: int | Width
     classes: int
     activation: Nonlinearity
-    mix: int | None = None
+    mix: int | Width | None = None
     mix_bias: bool = True
     bias: bool = True
     conv_bias: bool = False

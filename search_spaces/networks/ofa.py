@@ -34,7 +34,7 @@ def ofa_mobilenet(
       A point of the `OfaMobileNet` space at one resolution.
     """
     space = OfaMobileNet(
-        image_channels=image_channels, classes=classes, resolutions=(image_size,), width_mult=width_mult
+        image_channels=image_channels, classes=classes, resolutions=(image_size,), width_mults=(width_mult,)
     )
     said = {"kernel": kernel, "expansion": expansion, "depth": depth}
     of_each = {choice.name: choice.name.rpartition(".")[2] for choice in space.choices}

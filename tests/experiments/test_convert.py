@@ -121,7 +121,7 @@ def test_what_cannot_be_converted_is_refused_in_one_line(refused, monkeypatch, t
 
 
 def test_weights_of_another_space_are_refused(refused, weights, tmp_path):
-    line = refused("convert", "ofa", weights, str(tmp_path / "out"), *SETTINGS, "search_space.width_mult=2.0")
+    line = refused("convert", "ofa", weights, str(tmp_path / "out"), *SETTINGS, "search_space.width_mults=[2.0]")
     assert "entry `" in line
     assert "must have shape" in line
     line = refused("convert", "ofa", weights, str(tmp_path / "out"), "search_space=mobile")

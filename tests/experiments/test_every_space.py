@@ -14,7 +14,8 @@ from search_spaces import EXAMPLES
 pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs" / "search_space"
-NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+TARGETS = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in sorted(CONFIGS.glob("*.yaml"))}
+NAMES = list({target: name for name, target in TARGETS.items()}.values())  # the last of those of one class
 OF_THE_DATA = ("image_size", "image_channels", "classes")
 BUDGET = [
     *("data=digits", "data.limit=48", "training=single_path", "training.epochs=1", "training.batch=16"),
@@ -49,9 +50,8 @@ def written(value):
 
 def example_of(name):
     """The example of the space that a settings file describes."""
-    target = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["_target_"]
-    found = [each for each in EXAMPLES if f"{type(each).__module__}.{type(each).__qualname__}" == target]
-    assert found, f"no example of `{target}` in search_spaces/__init__.py"
+    found = [each for each in EXAMPLES if f"{type(each).__module__}.{type(each).__qualname__}" == TARGETS[name]]
+    assert found, f"no example of `{TARGETS[name]}` in search_spaces/examples.py"
     return found[0]
 
 
@@ -71,7 +71,7 @@ def test_the_main_job_runs_on_it(name, main, tmp_path):
     main([f"search_space={name}", *settings, *BUDGET, *where])
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["space"] == name
-    assert len(summary["networks"]) == 3
+    assert 1 <= len(summary["networks"]) <= 3  # one network may have several roles
     for network in summary["networks"]:
         assert network["onnx_max_abs_diff"] < 1e-3
         assert network["macs"] > 0

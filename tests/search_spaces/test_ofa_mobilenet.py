@@ -34,7 +34,7 @@ def middle(space):
     ids=["w1.0 k7 e6 d4", "w1.0 k3 e3 d2", "w1.2 k7 e6 d4", "w1.2 k5 e4 d3"],
 )
 def test_parameters_and_macs_are_those_of_the_published_networks(width_mult, arch, params, macs):
-    space = OfaMobileNet(width_mult=width_mult, resolutions=(224,))
+    space = OfaMobileNet(width_mults=(width_mult,), resolutions=(224,))
     layers = space.layers(arch(space))
     assert total_params(layers) == params
     assert total_macs(layers) == macs
@@ -100,7 +100,7 @@ def test_choices_are_named_for_what_they_decide():
     [
         ({"stages": ()}, "`stages` must hold at least one stage"),
         ({"classes": 0}, "`classes` must be at least 1, got 0"),
-        ({"width_mult": 0.0}, "`width_mult` must be above 0, got 0.0"),
+        ({"width_mults": (0.0,)}, r"`width_mults` must be positive and increase strictly, got \(0.0,\)"),
         ({"epsilon": float("nan")}, "`epsilon` must be above 0, got nan"),
         ({"depths": ()}, r"`depths` must be positive and increase strictly, got \(\)"),
         ({"resolutions": (32, 32)}, r"`resolutions` must be .* got \(32, 32\); did you mean \(32,\)\?"),
@@ -124,3 +124,13 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 def test_stages_that_cannot_be_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         OfaStage(**settings)
+
+
+def test_the_width_may_be_a_choice_of_the_whole_network():
+    """Its ends are the two spaces that were published, each with a supernet of its own."""
+    both = OfaMobileNet(resolutions=(), width_mults=(1.0, 1.2))
+    assert size(both) == 2 * size(OfaMobileNet(resolutions=()))
+    for index, mult in enumerate((1.0, 1.2)):
+        alone = OfaMobileNet(resolutions=(), width_mults=(mult,))
+        arch = largest(alone)
+        assert both.layers(np.array([index, *arch], np.int32)) == alone.layers(arch)

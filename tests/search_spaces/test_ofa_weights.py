@@ -79,7 +79,7 @@ def test_brought_weights_answer_as_ofa_did():
 @needs_ofa
 @pytest.mark.parametrize("width_mult", [1.0, 1.2])
 def test_brought_weights_answer_as_ofa_does(width_mult):
-    space = OfaMobileNet(resolutions=(64,), classes=8, width_mult=width_mult)
+    space = OfaMobileNet(resolutions=(64,), classes=8, width_mults=(width_mult,))
     state = ofa.random_state(entries(space), seed=7, gain=1.8)
     supernet, stats = convert(space, ofa.state_of(ofa.supernet(classes=8, width_mult=width_mult, state=state)))
     run, images = answers(space), images_of(seed=7, size=64, batch=4)
