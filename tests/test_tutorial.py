@@ -7,9 +7,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+
+from search_spaces.layers import Nonlinearity
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "search_spaces" / "TUTORIAL.md").read_text()
@@ -63,6 +66,11 @@ def test_the_yaml_lists_the_defaults(home, monkeypatch):
     assert {name: tuples(value) for name, value in settings.items()} == {
         name: getattr(Farsight(), name) for name in settings
     }
+
+
+def test_the_activations_that_can_be_exported_are_all_there_are():
+    (listed,) = re.findall(r"activations \((.*?)\)", PAGE, re.DOTALL)
+    assert tuple(re.findall(r"`(\w+)`", listed)) == get_args(Nonlinearity)
 
 
 @pytest.mark.slow  # all contracts, in a process of its own
