@@ -51,7 +51,7 @@ SMALL = "search_space.stages=[{_target_:search_spaces.mobile.Stage,widths:[8],de
         ("fine_tune.learning_rate=abc", "`fine_tune.learning_rate` must be a number"),
         ("objectives.macs.bound=small", "`objectives.macs.bound` must be a number or null, got `small`"),
         ("objectives.macs=3", "`objectives.macs` must hold `bound`, `minimised`"),
-        ("plugins=abc", "`plugins` must be a list, each text"),
+        ("plugins=abc", "`plugins` must be a list, as plugins=[abc]"),
         ("supernet.from=3", "supernet.from=3 is not the folder of a run"),
         ("output=null", "`output` must be text, got None"),
         # values
