@@ -46,7 +46,7 @@ def named(arguments: Sequence[str]) -> tuple[str, ...]:
     """
     value = _last(arguments, "plugins")
     if value is None or isinstance(value, str | int | float | dict):
-        raise ValueError(f"`plugins` must be a list, as plugins=[{'my_package' if value is None else value}]")
+        raise ValueError(f"`plugins` must be a list, as plugins=[{value if isinstance(value, str) else 'my_package'}]")
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
