@@ -13,7 +13,8 @@ from hardware.protocol import Protocol
 from hardware.runtime import Runtime
 from hardware.store import Measurement, MeasurementKey, MeasurementStore, host, network_key, protocol_key
 from hardware.weights import random_weights
-from search_spaces.layers import Graph, Layer
+from search_spaces.graph import Graph
+from search_spaces.layers import Layer
 
 Network = tuple[tuple[Layer, ...], Mapping[str, np.ndarray]]
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from search_spaces.building import Block, outs_of, written
+from search_spaces.graph import Graph
 from search_spaces.initialise import Draw, drawn
-from search_spaces.layers import Graph, Input, Layer, Shape
+from search_spaces.layers import Input, Layer, Shape
 from search_spaces.network import Network, Slot
 from search_spaces.reading import Cut, Names
 from search_spaces.recipe import Recipe

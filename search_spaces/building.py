@@ -9,8 +9,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from search_spaces.elastic import EPSILON, Norm
+from search_spaces.graph import Graph
 from search_spaces.initialise import Draw
-from search_spaces.layers import Graph
 from search_spaces.reading import Cut, Reading, Whole
 from search_spaces.recipe import Builder, Recipe, Stretch, Tensor
 from search_spaces.widths import Channels, Width

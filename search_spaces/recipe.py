@@ -29,8 +29,9 @@ from search_spaces.axes import EVERYTHING, Taps
 from search_spaces.blocks.functions import channel_shuffle, flatten, max_pool, tokens
 from search_spaces.blocks.operations import average_pool, zeros
 from search_spaces.elastic import EPSILON, GATES, NONLINEARITIES, Conv, Dense, Depthwise
+from search_spaces.graph import Graph
 from search_spaces.initialise import Draw
-from search_spaces.layers import Graph, Nonlinearity, Padding, Shape, ceil_padding, same_padding
+from search_spaces.layers import Nonlinearity, Padding, Shape, ceil_padding, same_padding
 from search_spaces.reading import Cut, Reading
 from search_spaces.widths import Channels, Join, Width, as_width, joined
 

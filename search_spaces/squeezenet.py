@@ -18,8 +18,9 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from search_spaces.assembly import Place, layers, supernet
 from search_spaces.checks import at_least_one, increasing, not_empty
 from search_spaces.elastic import Conv
+from search_spaces.graph import Graph
 from search_spaces.initialise import Draw
-from search_spaces.layers import Graph, Layer, Padding, ceil_padding, windows
+from search_spaces.layers import Layer, Padding, ceil_padding, windows
 from search_spaces.network import Network
 from search_spaces.reading import Cut, Reading
 from search_spaces.recipe import Builder, Tensor

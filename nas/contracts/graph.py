@@ -43,7 +43,7 @@ from search_spaces.layers import (
 
 def layers_follow_one_from_the_other(case: Case) -> None:
     """One image enters, every layer reads earlier ones of fitting shapes, and all but the last are read."""
-    mend = "write layers with `search_spaces.layers.Graph`, which derives shapes and positions"
+    mend = "write layers with `search_spaces.graph.Graph`, which derives shapes and positions"
     for row in case.rows:
         layers = case.space.layers(row)
         images = [i for i, layer in enumerate(layers) if isinstance(layer, Input)]

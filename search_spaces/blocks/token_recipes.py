@@ -10,7 +10,7 @@ from typing import Any, Literal
 from search_spaces.blocks.attention import Attention
 from search_spaces.blocks.layer_norm import LayerNorm
 from search_spaces.blocks.patches import Patches, Positions
-from search_spaces.layers import Graph
+from search_spaces.graph import Graph
 from search_spaces.reading import Reading
 from search_spaces.recipe import Builder, Tensor
 from search_spaces.static import RESOLUTION

@@ -10,7 +10,8 @@ from PIL import Image
 
 from experiments.describe import describe_command
 from search_spaces.derived.serial import short_hash, to_json
-from search_spaces.layers import Graph, total_params
+from search_spaces.graph import Graph
+from search_spaces.layers import total_params
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.networks import Point
 from search_spaces.space import largest

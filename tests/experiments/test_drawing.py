@@ -14,7 +14,8 @@ from experiments.figures import to_png, to_svg
 from experiments.flow import modules_of, rows_of
 from experiments.nodes import nodes_of
 from search_spaces import EXAMPLES
-from search_spaces.layers import Add, Conv, Graph, Scale, total_macs, total_params
+from search_spaces.graph import Graph
+from search_spaces.layers import Add, Conv, Scale, total_macs, total_params
 from search_spaces.nas_bench_201 import NasBench201, arch_of
 from search_spaces.space import largest, smallest
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hardware.weights import weight_shapes
-from search_spaces.layers import Graph, windows
+from search_spaces.graph import Graph
+from search_spaces.layers import windows
 
 KINDS = ("relu", "relu6", "hard_swish", "hard_sigmoid", "gelu", "swish", "sigmoid", "tanh")
 

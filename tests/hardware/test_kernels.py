@@ -3,7 +3,8 @@
 import pytest
 
 from hardware.kernels import kernels
-from search_spaces.layers import Dense, Elementwise, Graph, Input, Layer, macs, total_macs
+from search_spaces.graph import Graph
+from search_spaces.layers import Dense, Elementwise, Input, Layer, macs, total_macs
 
 
 def squeeze_excite():

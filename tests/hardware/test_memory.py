@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hardware.memory import flash_bytes, peak_bytes
+from search_spaces.graph import Graph
 from search_spaces.layers import (
     Activation,
     Add,
@@ -13,7 +14,6 @@ from search_spaces.layers import (
     Dense,
     Depthwise,
     Flatten,
-    Graph,
     Norm,
     Scale,
     Tokens,

@@ -12,7 +12,8 @@ import yaml
 
 from hardware.kernels import kernels
 from hardware.model import Device, modelled_energy_mj, modelled_latency_ms
-from search_spaces.layers import Graph, same_padding, total_macs
+from search_spaces.graph import Graph
+from search_spaces.layers import same_padding, total_macs
 
 TARGETS = Path(__file__).parents[2] / "experiments" / "configs" / "target"
 

@@ -7,6 +7,7 @@ import pytest
 from hardware.onnx_export import to_onnx
 from hardware.onnx_runtime import OnnxRuntime
 from hardware.weights import random_weights, weight_shapes
+from search_spaces.graph import Graph
 from search_spaces.layers import (
     Activation,
     Add,
@@ -15,7 +16,6 @@ from search_spaces.layers import (
     Dense,
     Depthwise,
     GlobalPool,
-    Graph,
     Input,
     Layer,
     Norm,

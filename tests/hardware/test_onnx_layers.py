@@ -11,6 +11,7 @@ from jax import lax
 from hardware.onnx_export import to_onnx
 from hardware.onnx_runtime import OnnxRuntime
 from hardware.weights import random_weights, weight_shapes
+from search_spaces.graph import Graph
 from search_spaces.layers import (
     Activation,
     Add,
@@ -23,7 +24,6 @@ from search_spaces.layers import (
     Elementwise,
     Flatten,
     GlobalPool,
-    Graph,
     Input,
     MaxPool,
     Norm,

@@ -8,13 +8,13 @@ from scipy.special import erf, softmax
 from hardware.onnx_export import to_onnx
 from hardware.onnx_runtime import OnnxRuntime
 from hardware.weights import random_weights, weight_shapes
+from search_spaces.graph import Graph
 from search_spaces.layers import (
     Activation,
     Add,
     Conv,
     Dense,
     GlobalPool,
-    Graph,
     Input,
     LayerNorm,
     Mix,

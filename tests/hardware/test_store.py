@@ -14,7 +14,7 @@ import pytest
 import hardware
 from hardware.protocol import Protocol
 from hardware.store import Measurement, MeasurementKey, MeasurementStore, host, network_key, protocol_key
-from search_spaces.layers import Graph
+from search_spaces.graph import Graph
 
 KEY = MeasurementKey(
     network="n0", target="host_cpu", precision="fp32", runtime="onnxruntime 1", protocol="p", host="h", threads=1

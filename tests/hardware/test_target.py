@@ -10,7 +10,7 @@ from hardware.protocol import Protocol
 from hardware.store import MeasurementStore
 from hardware.target import Target, measure_networks, reference_network
 from hardware.weights import random_weights
-from search_spaces.layers import Graph
+from search_spaces.graph import Graph
 
 HOST = Target(
     name="host_cpu",

@@ -7,7 +7,8 @@ import pytest
 
 from hardware.memory import flash_bytes
 from hardware.weights import weight_shapes
-from search_spaces.layers import Graph, LayerNorm, Norm, total_params
+from search_spaces.graph import Graph
+from search_spaces.layers import LayerNorm, Norm, total_params
 
 
 @pytest.mark.parametrize("seed", range(40))

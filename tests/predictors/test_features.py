@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictors.features import FEATURE_NAMES, features, kernel_group
-from search_spaces.layers import Conv, Depthwise, Graph, Layer, total_macs
+from search_spaces.graph import Graph
+from search_spaces.layers import Conv, Depthwise, Layer, total_macs
 
 
 def named(layers):

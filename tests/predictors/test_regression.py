@@ -10,7 +10,8 @@ import pytest
 from predictors import KernelRegression, LinearMacs
 from predictors.features import FEATURE_NAMES, features
 from predictors.validation import cross_validate
-from search_spaces.layers import Activation, Conv, Dense, Depthwise, Graph, Input, Norm, macs, params
+from search_spaces.graph import Graph
+from search_spaces.layers import Activation, Conv, Dense, Depthwise, Input, Norm, macs, params
 
 
 def random_network(rng):

@@ -1,7 +1,7 @@
 """Zeros and dead ends: gone where they can't change the answer, kept where they can."""
 
 from search_spaces.alive import alive
-from search_spaces.layers import Graph
+from search_spaces.graph import Graph
 
 
 def told(layers):

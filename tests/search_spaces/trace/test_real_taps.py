@@ -9,7 +9,8 @@ from jax import lax
 
 from search_spaces import EXAMPLES
 from search_spaces.derived.sampling import sample
-from search_spaces.layers import Graph, macs
+from search_spaces.graph import Graph
+from search_spaces.layers import macs
 from search_spaces.reading import Cut, Whole, masked
 from search_spaces.space import largest, smallest
 from search_spaces.trace.real_taps import macs_on_image, total_macs_on_image

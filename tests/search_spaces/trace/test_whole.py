@@ -16,7 +16,8 @@ from search_spaces.blocks.operations import average_pool
 from search_spaces.derived.sampling import sample
 from search_spaces.elastic import NONLINEARITIES
 from search_spaces.extract import Extracted, extract
-from search_spaces.layers import Activation, Elementwise, Graph, total_params
+from search_spaces.graph import Graph
+from search_spaces.layers import Activation, Elementwise, total_params
 from search_spaces.named import named
 from search_spaces.reading import Cut, Whole, masked
 from search_spaces.space import largest, smallest
