@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware.memory import flash_bytes, peak_bytes
+from hardware.costs.memory import flash_bytes, peak_bytes
 from search_spaces.derived.bounds import bounds
 from search_spaces.derived.serial import short_hash
 from search_spaces.layers import (
@@ -25,7 +25,7 @@ from search_spaces.layers import (
 from search_spaces.networks import Point
 from search_spaces.space import Choice, Space, largest, options, size, smallest
 
-BYTES = {"float32": 4, "int8": 1}
+PRECISIONS: Mapping[str, Precision] = {"float32": "fp32", "int8": "int8"}
 COLUMNS = ("inputs", "shape", "path", "in_channels", "kernel", "kernel_width", "stride", "groups", "epsilon")
 """Fields of a layer that have columns of their own, or are of no interest in print."""
 LONGEST = 60
@@ -69,7 +69,7 @@ def said(description: Description, *, layers: bool) -> dict[str, Any]:
     memory: dict[str, Any] = {"kind": "modelled"}
     for name, cost in (("peak_bytes", peak_bytes), ("flash_bytes", flash_bytes)):
         try:
-            memory[name] = {precision: cost(description.layers, size) for precision, size in BYTES.items()}
+            memory[name] = {name: cost(description.layers, precision) for name, precision in PRECISIONS.items()}
         except ValueError as error:  # a layer that no kernel is known for
             memory[name], memory["reason"] = None, str(error)
     found: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from hardware.store import host
+from hardware.measuring.store import host
 
 LIBRARIES = (
     "edgenas",

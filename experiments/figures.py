@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Judged, Objective, cost_matrix, feasible
 from nas.pareto import hypervolume, non_dominated
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hardware.kernels import readers_of
+from hardware.costs.kernels import readers_of
 from search_spaces.layers import (
     Activation,
     Conv,

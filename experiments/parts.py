@@ -12,7 +12,7 @@ from experiments.console import Console
 from experiments.settings import objectives_of
 from experiments.teacher import teacher_of
 from experiments.tracking import Tracking
-from hardware.store import MeasurementStore
+from hardware.measuring.store import MeasurementStore
 from hardware.target import Target
 from nas.data.dataset import Dataset
 from nas.judge import SupernetJudge

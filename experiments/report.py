@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from experiments import figures
 from experiments.drawing import draw
 from experiments.files import read_json, write
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Judged, Objective
 from nas.study import Study
 

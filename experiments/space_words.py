@@ -4,13 +4,13 @@
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from experiments.options import names
 from experiments.plugins import named, with_search_path
 
 SECTION = "search_space"
@@ -20,7 +20,7 @@ OF_SECTIONS = (f"{SECTION}=", f"{SECTION}.", "data=", "data.", "plugins=", "hydr
 
 def options() -> list[str]:
     """The spaces that `search_space=` names, without those of plug-ins."""
-    return sorted(path.stem for path in (Path(__file__).parent / "configs" / SECTION).glob("*.yaml"))
+    return names(SECTION)
 
 
 def composed(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:

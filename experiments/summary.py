@@ -11,7 +11,7 @@ from experiments.parts import Run
 from experiments.resume import NOT_KEPT
 from experiments.steps.search import Searched
 from experiments.steps.supernet import BANDS, EXECUTION
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from hardware.target import Target
 from nas.profiling import Fitted
 from search_spaces.layers import total_macs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from hardware.target import Target
 from predictors.features import features
 from search_spaces.derived.bounds import bounds, descend

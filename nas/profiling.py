@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from predictors.baselines import LinearMacs
 from predictors.features import features
 from predictors.protocol import Predictor

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Judged
 
 TABLES = """

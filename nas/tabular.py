@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.data.files import damaged, missing
 from nas.judge import Judgement
 from nas.objective import Judged

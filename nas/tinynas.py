@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from hardware.memory import flash_bytes, peak_bytes
+from hardware.costs.memory import flash_bytes, peak_bytes
+from hardware.costs.precision import Precision
 from search_spaces.derived.sampling import sample
 from search_spaces.layers import Layer, total_macs
 from search_spaces.mcunet import McuNet
@@ -54,8 +55,7 @@ class TinyNas:
       space: with several widths or resolutions.
       sram_bytes: for activations; leave what the runtime itself and its scratch buffers take.
       flash_bytes: for weights; leave what the program takes.
-      bytes_per_value: of an activation: 1 for int8.
-      bytes_per_weight: 1 for int8.
+      precision: of weights and activations.
       networks: how many that fit are looked for in each part.
       tries: a part is given up after so many times as many draws.
 
@@ -69,19 +69,18 @@ class TinyNas:
     space: McuNet
     sram_bytes: int
     flash_bytes: int
-    bytes_per_value: int = 1
-    bytes_per_weight: int = 1
+    precision: Precision = "int8"
     networks: int = 50
     tries: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("sram_bytes", "flash_bytes", "bytes_per_value", "bytes_per_weight", "networks", "tries"):
+        for name in ("sram_bytes", "flash_bytes", "networks", "tries"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
 
     def needs(self, layers: tuple[Layer, ...]) -> tuple[int, int]:
         """Bytes of SRAM and of flash that a network takes."""
-        return peak_bytes(layers, self.bytes_per_value), flash_bytes(layers, self.bytes_per_weight)
+        return peak_bytes(layers, self.precision), flash_bytes(layers, self.precision)
 
     def fits(self, layers: tuple[Layer, ...]) -> bool:
         """Whether a network keeps both limits."""

@@ -11,8 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from hardware.onnx_export import to_onnx
-from hardware.onnx_runtime import OnnxRuntime
+from hardware.runtimes.onnx_runtime import OnnxRuntime
 from nas.contracts.case import quick
 from search_spaces.assembly import Fixed
 from search_spaces.extract import Extracted, weights
@@ -113,8 +112,8 @@ def step_and_export(name: str) -> Step:
     # keeps them, must give these logits for the same images. All compiled once.
     loss_after, logits, stats, _ = step(network)
     runtime = OnnxRuntime()
-    session = runtime.prepare(to_onnx(layers, weights(Extracted(network, stats))))
-    exported = runtime.run(session, np.asarray(images).transpose(0, 3, 1, 2))
+    artifact = runtime.prepare(layers, weights(Extracted(network, stats)))
+    exported = runtime.run(artifact, np.asarray(images))
     exported = exported.reshape(logits.shape)  # a network that ends in a pool gives images of one position
     differs = float(np.abs(exported - logits).max() / np.abs(logits).max())
     return Step(image=image, loss=float(loss), loss_after=float(loss_after), differs=differs)

@@ -10,10 +10,10 @@ from experiments.files import read_json
 from experiments.parts import Run
 from experiments.steps.latency import MEASURED, network_of, timed
 from experiments.winner import save
-from hardware.cost import Cost
-from hardware.onnx_export import to_onnx
-from hardware.onnx_runtime import OnnxRuntime
-from hardware.target import Network
+from hardware.costs.cost import Cost
+from hardware.export.onnx_export import to_onnx
+from hardware.runtimes.artifact import Network
+from hardware.runtimes.onnx_runtime import OnnxRuntime
 from nas.objective import Judged
 from nas.training import normalise
 from nas.winners import Finished, choose, finish, pieces
@@ -77,9 +77,9 @@ def _deliver(
     images = np.asarray(normalise(run.parts.data.test.images, run.parts.data))
     size = input_size(space, fixed_of(space, arch))
     runtime = OnnxRuntime(threads=1)
-    session = runtime.prepare(model)
-    seen = (np.asarray(resize(jnp.asarray(piece), size)).transpose(0, 3, 1, 2) for piece in pieces(images))
-    logits = np.concatenate([runtime.run(session, piece) for piece in seen])
+    session = runtime.load(model.SerializeToString())
+    seen = (np.asarray(resize(jnp.asarray(piece), size)) for piece in pieces(images))
+    logits = np.concatenate([runtime.run_session(session, piece) for piece in seen])
     difference = float(np.abs(logits - done.logits).max())
     if difference > PARITY:
         raise ValueError(f"the ONNX of `{role}` differs from JAX by {difference:.2g}, more than {PARITY}; report this")

@@ -8,8 +8,9 @@ from jaxtyping import Int
 
 from experiments.files import read_json, write_json
 from experiments.parts import Run
-from hardware.cost import Cost
-from hardware.target import Network, measure_networks, reference_time
+from hardware.costs.cost import Cost
+from hardware.measuring.campaign import measure_networks, reference_time
+from hardware.runtimes.artifact import Network
 from nas.objective import Prices
 from nas.profiling import Fitted, learn, spread
 from search_spaces.extract import extract, weights
@@ -70,7 +71,7 @@ def timed(
         def progress(done: int, _: int) -> None:
             bar.update(done - bar.n)
 
-        costs = measure_networks(
+        costs, failures = measure_networks(
             run.parts.target,
             networks,
             run.store,
@@ -79,6 +80,8 @@ def timed(
             reference_ms=reference_ms,
             progress=progress,
         )
+    for name, failure in failures.items():
+        raise ValueError(f"network `{name}` cannot be measured: {failure.reason}")
     return list(costs.values())
 
 

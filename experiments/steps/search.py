@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.parts import Parts, Run
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Judged, Objective, Prices, cost_matrix, feasible
 from nas.pareto import hypervolume
 from nas.search.loop import run_search

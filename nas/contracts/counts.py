@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hardware.weights import weight_shapes
+from hardware.export.weights import weight_shapes
 from nas.contracts.case import Case
 from nas.contracts.contract import ContractError, require
 from search_spaces.extract import weights

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from hardware.weights import weight_shapes
+from hardware.export.weights import weight_shapes
 from nas.contracts.case import Case
 from nas.contracts.contract import ContractError, require
 from search_spaces.layers import (

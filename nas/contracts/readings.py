@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hardware.onnx_export import to_onnx
-from hardware.onnx_runtime import OnnxRuntime
+from hardware.runtimes.onnx_runtime import OnnxRuntime
 from nas.contracts.case import BATCH, Case, quick
 from nas.contracts.contract import NotApplicable, require, require_close
 from search_spaces.extract import weights
@@ -117,11 +116,11 @@ def exported_networks_answer_as_masked_ones(case: Case) -> None:
     """The ONNX file of `layers` and cut weights gives the logits that the supernet gives under masks, to 1e-4."""
     runtime = OnnxRuntime()
     for i, arch in enumerate(case.archs):
-        images = np.asarray(case.seen(arch, case.images)).transpose(0, 3, 1, 2)
-        session = runtime.prepare(to_onnx(case.layers[i], weights(case.extracted[i])))
+        images = np.asarray(case.seen(arch, case.images))
+        artifact = runtime.prepare(case.layers[i], weights(case.extracted[i]))
         require_close(
             "exported logits differ from masked ones",
-            runtime.run(session, images),
+            runtime.run(artifact, images),
             case.logits[i],
             "write in `layers` what the network computes: kinds, strides, paddings, epsilons and the order of layers",
         )

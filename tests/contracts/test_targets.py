@@ -2,20 +2,18 @@
 
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
-import experiments
 from experiments.build import build
+from experiments.options import names, tree
 from experiments.settings import objectives_of
 from hardware.target import Target
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.space import largest, option_counts, smallest
 
-FILES = sorted((Path(experiments.__file__).parent / "configs" / "target").glob("*.yaml"))
+NAMES = names("target")
 SPACE = Mobile(
     image_size=16,
     stages=(Stage(widths=(8, 16), depths=(1, 2), stride=2, activation="hard_swish"),),
@@ -26,14 +24,14 @@ NOTHING = {"bound": None, "minimised": False}
 ERROR_ONLY = {"val_error": {"bound": None, "minimised": True}, "peak_bytes": NOTHING, "flash_bytes": NOTHING}
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+@pytest.fixture(params=NAMES, scope="module")
 def target(request):
-    return build(OmegaConf.to_container(OmegaConf.load(request.param), resolve=True))
+    return build(tree("target", request.param))
 
 
 def test_its_name_is_its_files():
-    for path in FILES:
-        assert OmegaConf.load(path).name == path.stem
+    for name in NAMES:
+        assert tree("target", name)["name"] == name
 
 
 def test_its_costs_are_finite_modelled_and_its_own(target):
@@ -71,5 +69,5 @@ def test_its_limits_are_bounds_of_the_search(target):
 
 
 def test_this_machine_is_measured_and_no_other():
-    targets = [build(OmegaConf.to_container(OmegaConf.load(path), resolve=True)) for path in FILES]
+    targets = [build(tree("target", name)) for name in NAMES]
     assert [target.name for target in targets if target.measurable] == ["host_cpu"]

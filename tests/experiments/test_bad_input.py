@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.settings import check_settings
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Objective, Prices, check_reachable
 from search_spaces.mobile import Mobile, Stage
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from experiments.build import build, check_type, describe, locate
-from hardware.protocol import Protocol
+from hardware.measuring.protocol import Protocol
 from nas.training import Training
 from search_spaces.mobile import Mobile, Stage
 

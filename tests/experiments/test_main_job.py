@@ -13,7 +13,7 @@ from PIL import Image
 
 from experiments.build import build
 from experiments.winner import load
-from hardware.store import MeasurementStore
+from hardware.measuring.store import MeasurementStore
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from experiments import figures
 from experiments.drawing import bars, draw
 from experiments.report import Summary, main, result, significant, verdict, with_spread, write_report
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Judged, Objective
 from nas.pareto import hypervolume, non_dominated
 from nas.study import Study

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hardware.weights import weight_shapes
+from hardware.export.weights import weight_shapes
 from search_spaces.graph import Graph
 from search_spaces.layers import windows
 

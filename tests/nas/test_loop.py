@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import INFEASIBLE, Judged, Objective
 from nas.search import EXAMPLES
 from nas.search.loop import PATIENCE, run_search

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from hardware.target import Target
 from nas.objective import (
     INFEASIBLE,

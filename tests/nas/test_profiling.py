@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.profiling import learn, spread
 from predictors.baselines import LinearMacs
 from search_spaces.layers import total_macs

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.objective import Judged
 from nas.study import Study
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hardware.memory import flash_bytes, peak_bytes
+from hardware.costs.memory import flash_bytes, peak_bytes
 from nas.tinynas import Part, TinyNas
 from search_spaces.layers import total_macs
 from search_spaces.mcunet import McuNet
@@ -30,7 +30,7 @@ def listed(width_mult, resolution):
     space = SPACE.at(width_mult, resolution)
     rows = itertools.product(*(range(n) for n in option_counts(space)))
     networks = [space.layers(np.array(row)) for row in rows]
-    return [(peak_bytes(layers, 1), flash_bytes(layers, 1), total_macs(layers)) for layers in networks]
+    return [(peak_bytes(layers, "int8"), flash_bytes(layers, "int8"), total_macs(layers)) for layers in networks]
 
 
 def fitting(pair, sram, flash):

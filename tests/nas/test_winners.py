@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from hardware.cost import Cost
+from hardware.costs.cost import Cost
 from nas.data.digits import Digits
 from nas.judge import SupernetJudge
 from nas.objective import Judged, Objective

@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from hardware.onnx_export import to_onnx
-from hardware.onnx_runtime import OnnxRuntime
+from hardware.runtimes.onnx_runtime import OnnxRuntime
 from search_spaces.extract import Extracted, weights
 from search_spaces.layers import Concat, Conv, Dense, Depthwise, MaxPool, Norm, padding_of, total_macs, total_params
 from search_spaces.networks import alexnet, googlenet, mlperf_tiny, regnet, resnet, vgg
@@ -109,8 +108,8 @@ def test_normalised_vectors_are_exported(key):
     network = jax.jit(lambda key: point.space.supernet(key).cut(Cut.of((), point.genes)))(key)
     answers, stats = jax.jit(lambda network, images: network(Whole(), images))(network, images)
     runtime = OnnxRuntime()
-    session = runtime.prepare(to_onnx(point.layers(), weights(Extracted(network, stats))))
-    exported = runtime.run(session, images.transpose(0, 3, 1, 2))
+    artifact = runtime.prepare(point.layers(), weights(Extracted(network, stats)))
+    exported = runtime.run(artifact, images)
     np.testing.assert_allclose(exported, answers, atol=1e-3 * np.abs(answers).max())
 
 

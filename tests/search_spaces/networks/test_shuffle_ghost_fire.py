@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from hardware.onnx_export import to_onnx
-from hardware.onnx_runtime import OnnxRuntime
-from hardware.weights import weight_shapes
+from hardware.export.weights import weight_shapes
+from hardware.runtimes.onnx_runtime import OnnxRuntime
 from search_spaces.layers import Norm, total_macs, total_params
 from search_spaces.networks import ghostnet, shufflenet_v1, shufflenet_v2, squeezenet
 from search_spaces.reading import Cut
@@ -118,6 +117,6 @@ def test_it_answers_as_other_libraries_do(name):
     layers = NETWORKS[name](image_size=64, classes=10).layers()
     weights, image = drawn(layers)
     runtime = OnnxRuntime()
-    logits = np.ravel(runtime.run(runtime.prepare(to_onnx(layers, weights)), image))
+    logits = np.ravel(runtime.run(runtime.prepare(layers, weights), image.transpose(0, 2, 3, 1)))
     assert logits.shape == (10,)
     np.testing.assert_allclose(logits[:4], ANSWERS[name], rtol=0, atol=2e-5 * np.abs(logits).max())

@@ -1,0 +1,1 @@
+"""Boards far away: networks are sent there, timed there, and their numbers come back."""

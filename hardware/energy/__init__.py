@@ -1,0 +1,1 @@
+"""What boards offer to read energy from."""

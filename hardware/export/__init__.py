@@ -1,0 +1,1 @@
+"""Layers and weights written as the files that runtimes take."""

@@ -1,0 +1,1 @@
+"""How times and energies are taken, and where they are kept."""

@@ -1,0 +1,1 @@
+"""What a network should take on a device that is not here."""

@@ -1,0 +1,1 @@
+"""What runs networks, or says what they would take: each prepares an artifact, and most run it."""
