@@ -31,6 +31,9 @@ VERBS = {
     "check": "experiments.check.check_command",
     "convert": "experiments.convert.convert_command",
     "describe": "experiments.describe.describe_command",
+    "measurements": "experiments.measurements.measurements_command",
+    "profile": "experiments.profile.profile_command",
+    "targets": "experiments.targets.targets_command",
 }
 """What `edgenas <verb> ...` calls, with the words behind the verb; without a verb, the main job runs."""
 
