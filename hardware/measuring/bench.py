@@ -5,21 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
-from hardware.measuring.protocol import Protocol, Timing
+from hardware.measuring.protocol import Failure, Protocol, Timing
 from hardware.measuring.store import host
 from hardware.runtimes.artifact import Artifact
 from hardware.runtimes.runtime import Runtime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why one network has no number; the others of its campaign have theirs.
-
-    Attributes:
-      reason: in one line, with the way out.
-    """
-
-    reason: str
 
 
 @runtime_checkable

@@ -24,17 +24,26 @@ on later. Redoing disturbed rounds is needless with a low quantile.
 """
 
 import dataclasses
-import gc
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from time import perf_counter_ns
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from hardware.measuring.turns import take_turns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why one network has no number; the others of its campaign have theirs.
+
+    Attributes:
+      reason: in one line, with the way out.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +55,19 @@ class Timing:
       std_ms: the samples' robust spread, `1.4826 * MAD`: the standard deviation where they are normal. It says how
         disturbed the machine was from round to round; two campaigns' results lie nearer to each other.
       samples_ms: one number a round, the least of its runs, on the reference's scale.
+      conditions: of the machine meanwhile, as far as its system shows them: `mhz`, `load` and each zone's `celsius` as
+        [least, greatest], the `governor`; and how many rounds were `redone`.
     """
 
     value_ms: float
     std_ms: float
     samples_ms: tuple[float, ...]
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def median_ms(self) -> float:
+        """The median of the samples: what is to be expected on the machine as it was, disturbances and all."""
+        return float(np.median(self.samples_ms))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +80,8 @@ class Protocol:
       quantile: of the rounds, which is the result: 0 the least, 0.5 the median.
       runs_per_round: the least number of timed runs in a turn; one untimed run brings the caches back before them.
       min_sample_ms: a turn takes at least this long: short networks run more often.
+      redo: how many rounds may be taken again, the most disturbed ones first.
+      redo_above: a round is disturbed when the reference took this many times its own low quantile over the rounds.
       batch: how many candidates take turns together; more of them are measured batch by batch, on the same scale.
       drift_correction: whether a batch's times are scaled by what the reference took when the scale was set, over what
         it takes now.
@@ -79,21 +98,25 @@ class Protocol:
     quantile: float = 0.1
     runs_per_round: int = 5
     min_sample_ms: float = 1.0
+    redo: int = 10
+    redo_above: float = 1.5
     batch: int = 20
     drift_correction: bool = True
     pin: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"warm_up": 1, "rounds": 1, "runs_per_round": 1, "min_sample_ms": 0, "batch": 1}
+        least = {"warm_up": 1, "rounds": 1, "runs_per_round": 1, "min_sample_ms": 0, "redo": 0, "batch": 1}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"`{name}` must be {bound} or more, got {getattr(self, name)}")
         if not 0 <= self.quantile <= 1:
             raise ValueError(f"`quantile` must be 0 (the least) to 1, got {self.quantile}")
+        if not self.redo_above > 1:
+            raise ValueError(f"`redo_above` must be above 1, got {self.redo_above}; to redo no round, set `redo` to 0")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values: part of the key under which a time is stored."""
+        """The settings as plain values: part of the key under which a time is stored, and what `take_turns` takes."""
         return dataclasses.asdict(self)
 
     def measure(
@@ -103,8 +126,8 @@ class Protocol:
         reference: str,
         reference_ms: float | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> dict[str, Timing]:
-        """Times the candidates against each other.
+    ) -> dict[str, Timing | Failure]:
+        """Times the candidates against each other, on this machine.
 
         Args:
           candidates: what to run, by name; a call runs the network once and returns when it is done.
@@ -114,76 +137,81 @@ class Protocol:
           progress: called with (rounds done, rounds to do).
 
         Returns:
-          A timing for each candidate, the reference too.
+          A timing for each candidate, the reference too; or why there is none.
 
         Raises:
-          ValueError: when the reference is no candidate, or the clock sees no time pass.
+          ValueError: when the reference is no candidate, or it cannot be timed.
         """
-        if reference not in candidates:
-            raise ValueError(f"the reference `{reference}` must be one of the candidates {list(candidates)[:5]}")
-        if reference_ms is not None and not (math.isfinite(reference_ms) and reference_ms > 0):
-            raise ValueError(f"`reference_ms` must be above 0, got {reference_ms}")
-        names = list(candidates)
-        calls = [candidates[name] for name in names]
-        rng = np.random.default_rng(self.seed)
-        with _quiet(self.pin):
-            runs = [self._runs(name, call) for name, call in candidates.items()]
+        _check_scale(reference_ms)
+        raw = take_turns(candidates, self.to_dict(), reference=reference, progress=progress)
+        return self.timings(raw, reference=reference, reference_ms=reference_ms)
 
-            def one_round() -> Float[np.ndarray, " candidates"]:
-                times = np.empty(len(calls))
-                for i in rng.permutation(len(calls)):
-                    calls[i]()
-                    times[i] = min(_time_ms(names[i], calls[i]) for _ in range(runs[i]))
-                return times
+    def timings(
+        self, raw: Mapping[str, Any], *, reference: str, reference_ms: float | None = None
+    ) -> dict[str, Timing | Failure]:
+        """What `take_turns` returned, here or on a board, as timings; arguments as of `measure`.
 
-            rows = []
-            for done in range(1, self.rounds + 1):
-                rows.append(one_round())
-                if progress:
-                    progress(done, self.rounds)
-        times = dict(zip(names, np.stack(rows, 1), strict=True))
+        Raises:
+          ValueError: when it is nothing that `take_turns` returns, or the reference has no times.
+        """
+        _check_scale(reference_ms)
+        if not isinstance(raw.get("samples_ms"), Mapping) or not isinstance(raw.get("failures", {}), Mapping):
+            raise ValueError(f"times came back without `samples_ms` by network, with {sorted(raw)[:5]}")
+        times: dict[str, Float[np.ndarray, " rounds"]] = {}
+        found: dict[str, Timing | Failure] = {
+            name: Failure(reason=str(reason)) for name, reason in raw.get("failures", {}).items()
+        }
+        for name, samples in raw["samples_ms"].items():
+            wrong = self._wrong(samples)
+            if wrong is None:
+                times[name] = np.array(samples, float)
+            else:
+                found[name] = Failure(reason=wrong)
+        if reference not in times:
+            why = found.get(reference)
+            raise ValueError(
+                f"the reference network has no times: {why.reason if isinstance(why, Failure) else 'it was not run'}"
+            )
         scale = 1.0
         if self.drift_correction and reference_ms is not None:
             scale = reference_ms / float(np.quantile(times[reference], self.quantile))
-        return {name: self._timing(row * (1.0 if name == reference else scale)) for name, row in times.items()}
+        seen = _seen(raw)
+        for name, row in times.items():
+            found[name] = self._timing(row * (1.0 if name == reference else scale), seen)
+        return found
 
-    def _runs(self, name: str, call: Callable[[], Any]) -> int:
-        """Warms a candidate up and says how many runs fill a turn."""
-        for _ in range(self.warm_up):
-            call()
-        once = min(_time_ms(name, call) for _ in range(2))
-        return max(self.runs_per_round, math.ceil(self.min_sample_ms / once))
+    def _wrong(self, samples: Any) -> str | None:
+        """Why samples are none; None where they are."""
+        if not isinstance(samples, Sequence) or len(samples) != self.rounds:
+            return f"a time for each of {self.rounds} rounds is needed, got {str(samples)[:60]}"
+        bad = [t for t in samples if isinstance(t, bool) or not isinstance(t, int | float) or not 0 < t < math.inf]
+        return f"a time must be finite and above 0 ms, got {bad[0]}; measure it again" if bad else None
 
-    def _timing(self, samples: Float[np.ndarray, " rounds"]) -> Timing:
+    def _timing(self, samples: Float[np.ndarray, " rounds"], conditions: Mapping[str, Any]) -> Timing:
         spread = 1.4826 * np.median(np.abs(samples - np.median(samples)))
         return Timing(
             value_ms=float(np.quantile(samples, self.quantile)),
             std_ms=float(spread),
             samples_ms=tuple(samples.tolist()),
+            conditions=conditions,
         )
 
 
-def _time_ms(name: str, call: Callable[[], Any]) -> float:
-    begin = perf_counter_ns()
-    call()
-    elapsed = (perf_counter_ns() - begin) / 1e6
-    if not elapsed > 0:
-        raise ValueError(f"`{name}` took {elapsed} ms by the system's clock; is there anything to run in it?")
-    return elapsed
+def _check_scale(reference_ms: float | None) -> None:
+    if reference_ms is not None and not (math.isfinite(reference_ms) and reference_ms > 0):
+        raise ValueError(f"`reference_ms` must be above 0, got {reference_ms}")
 
 
-@contextmanager
-def _quiet(pin: bool) -> Iterator[None]:
-    """No garbage collection, and this thread on one core; both are as before afterwards."""
-    collecting = gc.isenabled()
-    cores = os.sched_getaffinity(0) if pin and hasattr(os, "sched_setaffinity") else None
-    gc.disable()
-    try:
-        if cores:
-            os.sched_setaffinity(0, {max(cores)})
-        yield
-    finally:
-        if cores:
-            os.sched_setaffinity(0, cores)
-        if collecting:
-            gc.enable()
+def _seen(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions of all rounds in a few words: of numbers the least and the greatest, of words all there were."""
+    rounds = [each for each in raw.get("conditions", []) if isinstance(each, Mapping)]
+    merged: dict[str, Any] = {}
+    for name in ("mhz", "load"):
+        values = [each[name] for each in rounds if name in each]
+        merged |= {name: [min(values), max(values)]} if values else {}
+    zones = dict.fromkeys(zone for each in rounds for zone in each.get("celsius", {}))
+    hot = {zone: [each["celsius"][zone] for each in rounds if zone in each.get("celsius", {})] for zone in zones}
+    merged |= {"celsius": {zone: [min(values), max(values)] for zone, values in hot.items()}} if hot else {}
+    governors = sorted({each["governor"] for each in rounds if "governor" in each})
+    merged |= {"governor": ", ".join(governors)} if governors else {}
+    return {**merged, "redone": len(raw.get("redone_ms", []))}

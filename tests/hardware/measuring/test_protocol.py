@@ -30,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("hardware.measuring.protocol.perf_counter_ns", clock)
+    monkeypatch.setattr("hardware.measuring.turns.perf_counter_ns", clock)
     return clock
 
 
