@@ -7,8 +7,9 @@ from hardware.costs.memory import flash_bytes, peak_bytes
 from hardware.costs.precision import Precision
 from hardware.energy.meter import Meter
 from hardware.measuring.bench import Bench, Here
+from hardware.measuring.layers_json import network_key, protocol_key
 from hardware.measuring.protocol import Protocol
-from hardware.measuring.store import MeasurementKey, network_key, protocol_key
+from hardware.measuring.store import MeasurementKey
 from hardware.model.device import Device
 from hardware.model.energy import modelled_energy_mj
 from hardware.model.latency import LatencyModel

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import hardware
+from hardware.measuring.layers_json import network_key, protocol_key
 from hardware.measuring.protocol import Protocol
-from hardware.measuring.store import Measurement, MeasurementKey, MeasurementStore, host, network_key, protocol_key
+from hardware.measuring.store import Measurement, MeasurementKey, MeasurementStore, host
 from search_spaces.graph import Graph
 
 KEY = MeasurementKey(
@@ -69,7 +70,10 @@ def test_a_row_comes_back(store):
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(MeasurementKey)])
 def test_every_part_of_the_key_counts(store, field):
     store.put([row()])
-    assert store.get(dataclasses.replace(KEY, **{field: 2 if field == "threads" else "other"})) is None
+    assert (
+        store.get(dataclasses.replace(KEY, **{field: {"threads": 2, "metric": "energy_mj"}.get(field, "other")}))
+        is None
+    )
 
 
 def test_a_campaign_is_measured_once_and_the_first_one_is_everybodys(store):
@@ -177,7 +181,7 @@ def test_what_is_no_store_is_refused_in_one_line(store, tmp_path):
     db = sqlite3.connect(store.path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(ValueError, match="version 99, this program reads version 1; give another path"):
+    with pytest.raises(ValueError, match="version 99, this program reads version 2; give another path"):
         store.get(KEY)
 
 
