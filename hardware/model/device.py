@@ -1,8 +1,9 @@
 """The facts of a device, each with its source and how sure it is."""
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,7 +25,8 @@ class Device:
       cores: how many of these units may share a network, a thread each; 1 where the whole unit is one.
       macs_per_cycle: peak multiply-accumulates a cycle of one core, by precision; a precision that is not here is not
         modelled.
-      bytes_per_s: what the main memory gives, shared by all cores.
+      bytes_per_s: what the main memory gives, shared by all cores; where weights come over a cable, what that gives.
+      bytes_per_s_on_chip: what memory on the chip gives each core; None where that is not known.
       on_chip_bytes: the cache or SRAM that a kernel's inputs, outputs and weights must fit to stay on the chip.
       idle_w: what the board draws at rest.
       core_w: what each busy core draws besides.
@@ -34,7 +36,7 @@ class Device:
       sources: for each figure above from `clock_hz` on, its `source` and its `confidence` (high, medium or low).
 
     Raises:
-      ValueError: on a figure that is not above 0, or one without a source.
+      ValueError: on a figure that cannot be (the power at rest may be 0, all others are more), or one without a source.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Device:
     cores: int
     macs_per_cycle: Mapping[str, float]
     bytes_per_s: float
+    bytes_per_s_on_chip: float | None = None
     on_chip_bytes: int
     idle_w: float
     core_w: float
@@ -53,23 +56,26 @@ class Device:
     sources: Mapping[str, Mapping[str, str]]
 
     def __post_init__(self) -> None:
-        if set(self.pj_per_mac) != set(self.macs_per_cycle) or not set(self.macs_per_cycle) <= set(WIDTHS):
+        for name in ("macs_per_cycle", "pj_per_mac"):
+            _known(f"device `{self.name}`: `{name}` names", getattr(self, name), WIDTHS)
+        if set(self.pj_per_mac) != set(self.macs_per_cycle) or not self.macs_per_cycle:
             raise ValueError(
                 f"device `{self.name}`: `macs_per_cycle` and `pj_per_mac` must name the same precisions of"
                 f" {sorted(WIDTHS)}, got {sorted(self.macs_per_cycle)} and {sorted(self.pj_per_mac)}"
             )
-        positive = {
-            name: getattr(self, name) for name in ("clock_hz", "cores", "bytes_per_s", "on_chip_bytes", "core_w")
-        }
-        positive |= {f"macs_per_cycle.{kind}": value for kind, value in self.macs_per_cycle.items()}
-        for name, value in positive.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"device `{self.name}`: `{name}` must be above 0, got {value}")
-        if set(self.sources) != set(FIGURES):
-            missing, unknown = (sorted(set(a) - set(b)) for a, b in ((FIGURES, self.sources), (self.sources, FIGURES)))
+        for name, value in self.figures().items():
+            least = "0 or more" if name == "idle_w" else "above 0"
+            if not (math.isfinite(value) and (value >= 0 if name == "idle_w" else value > 0)):
+                raise ValueError(f"device `{self.name}`: `{name}` must be {least}, got {value}")
+        if self.bytes_per_s_on_chip is not None and self.bytes_per_s_on_chip * self.cores < self.bytes_per_s:
             raise ValueError(
-                f"device `{self.name}`: `sources` must say where each figure comes from; missing {missing},"
-                f" unknown {unknown}"
+                f"device `{self.name}`: `bytes_per_s_on_chip` of all cores must be at least the main memory's"
+                f" {self.bytes_per_s:g}, got {self.cores} * {self.bytes_per_s_on_chip:g}; are the two exchanged?"
+            )
+        _known(f"device `{self.name}`: `sources` names", self.sources, FIGURES)
+        if missing := sorted(set(FIGURES) - set(self.sources)):
+            raise ValueError(
+                f"device `{self.name}`: `sources` must say where each figure comes from; missing {missing}"
             )
         for name, said in self.sources.items():
             if set(said) != {"source", "confidence"} or said["confidence"] not in get_args(Confidence):
@@ -77,6 +83,26 @@ class Device:
                     f"device `{self.name}`: `sources.{name}` must have a `source` and a `confidence` of"
                     f" {', '.join(get_args(Confidence))}; got {dict(said)}"
                 )
+
+    def figures(self) -> dict[str, float]:
+        """All figures that are known, those of a precision as `macs_per_cycle.int8`."""
+        found: dict[str, float] = {}
+        for name in FIGURES:
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                found |= {f"{name}.{precision}": each for precision, each in value.items()}
+            elif value is not None:
+                found[name] = value
+        return found
+
+    def peak_macs_per_s(self, precision: str, threads: int = 1) -> float:
+        """What its arithmetic gives at most.
+
+        Raises:
+          ValueError: when the device has no figures for this precision, or fewer cores.
+        """
+        self.check(precision, threads)
+        return self.clock_hz * self.macs_per_cycle[precision] * threads
 
     def check(self, precision: str, threads: int) -> None:
         """Raises unless the device has figures for this precision and as many cores.
@@ -96,3 +122,10 @@ FIGURES = tuple(
     field.name for field in dataclasses.fields(Device) if field.name not in ("name", "chip", "kind", "sources")
 )
 """What needs a source."""
+
+
+def _known(what: str, names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.0)[0]
+            raise ValueError(f"{what} `{name}`, which is none of {sorted(known)}; did you mean `{near}`?")
