@@ -1,6 +1,5 @@
 """Runs ONNX models with onnxruntime on this machine's CPU."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from hardware.costs.precision import Precision
 from hardware.export.onnx_export import to_onnx
 from hardware.runtimes.artifact import Artifact
+from hardware.runtimes.threads import check_cores, check_threads
 from search_spaces.layers import Layer
 
 
@@ -33,8 +33,7 @@ class OnnxRuntime:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ValueError(f"`threads` must be 1 or more, got {self.threads}")
+        check_threads(self.threads)
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -69,9 +68,7 @@ class OnnxRuntime:
         Raises:
           ValueError: when onnxruntime refuses the model, or this machine has fewer cores than `threads`.
         """
-        cores = os.cpu_count() or 1
-        if self.threads > cores:
-            raise ValueError(f"`threads` must be 1 to {cores} (the cores of this machine), got {self.threads}")
+        check_cores(self.threads)
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
