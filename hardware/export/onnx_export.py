@@ -8,9 +8,7 @@ from onnx import TensorProto, helper
 
 from hardware.export import onnx_images, onnx_tokens
 from hardware.export.onnx_graph import OnnxGraph, Tensor
-from hardware.export.shapes import check_layer
-from hardware.export.weights import check_weights
-from search_spaces.alive import alive
+from hardware.export.source import source_of
 from search_spaces.layers import (
     Activation,
     Add,
@@ -69,23 +67,16 @@ def to_onnx(
       ValueError: when weights are missing, unknown or of the wrong shape; on a layer that has no operator here, or
         attributes and shapes that do not fit together (`hardware/export/shapes.py`).
     """
-    check_weights(layers, weights)
-    layers = alive(layers)
-    graph = OnnxGraph(layers, weights)
-    for position in range(len(layers)):
-        check_layer(layers, position)
+    source = source_of(layers, weights)
+    graph, last = OnnxGraph(source), source.output
+    for position in range(len(source.layers)):
         graph.tensors.append(_written(graph, position, input_name))
-    outputs = [i for i, readers in enumerate(graph.readers) if not readers]
-    images = [layer for layer in layers if isinstance(layer, Input)]
-    if len(outputs) != 1 or len(images) != 1:
-        raise ValueError(f"a network to export has one input and one output, got {len(images)} and {len(outputs)}")
-    (last,) = outputs
     _call_output(graph, last, output_name)
-    image_shape, shape = (["batch", c, h, w] for h, w, c in (images[0].shape, layers[last].shape))
+    image_shape, shape = (["batch", c, h, w] for h, w, c in (source.layers[0].shape, source.layers[last].shape))
     if graph.layout(last) == "vector":
         shape = shape[:2]
     elif graph.layout(last) == "tokens":
-        height, width, channels = layers[last].shape
+        height, width, channels = source.layers[last].shape
         shape = ["batch", height * width, channels]
     proto = helper.make_graph(
         graph.nodes,

@@ -4,7 +4,7 @@ An image is `[batch, channels, height, width]`, ONNX's own order; tokens are `[b
 `[batch, channels]`, and what attention gives pairs of tokens `[batch, heads, queries, keys]`, an image like any other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from hardware.costs.kernels import fused_chain, readers_of
-from search_spaces.layers import Layer, Norm, Shape
+from hardware.export.source import Source
+from search_spaces.layers import Shape
 
 Layout = Literal["image", "tokens", "vector"]
 
@@ -37,10 +37,9 @@ class Tensor:
 class OnnxGraph:
     """The nodes and weights written so far, and the tensors of the layers written so far."""
 
-    def __init__(self, layers: Sequence[Layer], weights: Mapping[str, np.ndarray]):
-        self.layers = layers
-        self.weights = weights
-        self.readers = readers_of(layers)
+    def __init__(self, source: Source):
+        self.source = source
+        self.layers, self.readers = source.layers, source.readers
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.tensors: list[Tensor] = []
@@ -95,16 +94,6 @@ class OnnxGraph:
             self._whole_numbers[key] = name
         return name
 
-    def weight(self, layer: Layer, name: str) -> np.ndarray:
-        """A weight of a layer."""
-        return self.weights[f"{layer.path}.{name}"]
-
-    def folded_norm(self, position: int) -> Norm | None:
-        """The norm that is folded into the weights of the layer at `position`, if one is."""
-        chain = fused_chain(self.layers, self.readers, position)
-        norm = self.layers[chain[0]] if chain else None
-        return norm if isinstance(norm, Norm) else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
@@ -130,7 +119,7 @@ class Writer:
 
     def weight(self, name: str) -> np.ndarray:
         """A weight of the layer, in float64."""
-        return self.graph.weight(self.graph.layers[self.position], name).astype(np.float64)
+        return self.graph.source.weight(self.graph.layers[self.position], name).astype(np.float64)
 
     def reshape(self, x: str, *shape: int) -> str:
         """`x` in another shape; 0 keeps an axis's size."""

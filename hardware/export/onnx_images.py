@@ -3,6 +3,7 @@
 import numpy as np
 
 from hardware.export.onnx_graph import Layout, OnnxGraph, Tensor, Writer
+from hardware.export.source import STATISTICS
 from search_spaces.layers import (
     Activation,
     AvgPool,
@@ -22,14 +23,13 @@ from search_spaces.layers import (
 )
 
 CHANNEL_AXIS: dict[Layout, int] = {"image": 1, "tokens": 2, "vector": 1}
-STATISTICS = ("scale", "bias", "mean", "var")
 
 
 def convolution(graph: OnnxGraph, position: int, layer: Conv | Depthwise) -> Tensor:
     """A convolution, in its own groups or one for each channel, with the norm after it folded in."""
     writer = graph.writer(position)
     columns = layer.kernel_width if isinstance(layer, Conv) else None
-    weight, bias = _folded(graph, position, layer)  # [kernel, kernel_width, in / groups, out]
+    weight, bias = graph.source.folded(position, layer)  # [kernel, kernel_width, in / groups, out]
     padding = padding_of(layer)
     image = _cropped(writer, graph.read(layer.inputs[0], "image"), padding, graph.layers[layer.inputs[0]].shape)
     inputs = [image, writer.constant(weight.transpose(3, 2, 0, 1), "weight")]
@@ -57,7 +57,7 @@ def _cropped(writer: Writer, image: str, padding: Padding, shape: Shape) -> str:
 def dense(graph: OnnxGraph, position: int, layer: Dense) -> Tensor:
     """A linear map: of a vector, of tokens, or, where it leads to a channel scale, a 1x1 convolution of an image."""
     writer, (source,) = graph.writer(position), layer.inputs
-    weight, bias = _folded(graph, position, layer)
+    weight, bias = graph.source.folded(position, layer)
     if flattened := graph.tensors[source].channels_first:  # our rows are those of height, width, channels
         weight = weight.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(weight.shape)
     offset = [] if bias is None else [writer.constant(bias, "bias")]
@@ -75,7 +75,7 @@ def dense(graph: OnnxGraph, position: int, layer: Dense) -> Tensor:
 def normalisation(graph: OnnxGraph, position: int, layer: Norm) -> Tensor:
     """Batch normalisation; nothing where it is folded into the layer before it."""
     (source,) = layer.inputs
-    if graph.folded_norm(source) is layer:
+    if graph.source.folded_norm(source) is layer:
         return graph.tensors[source]
     writer = graph.writer(position)
     layout: Layout = "vector" if graph.layout(source) == "vector" else "image"
@@ -179,18 +179,6 @@ def _shuffled(writer: Writer, layer: Shuffle, layout: Layout, x: str) -> str:
         case "vector":
             dealt = writer.transpose(writer.reshape(x, 0, layer.groups, each), 0, 2, 1)
             return writer.reshape(dealt, 0, channels)
-
-
-def _folded(graph: OnnxGraph, position: int, layer: Conv | Depthwise | Dense) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weight and bias with the norm that follows folded in; the output channels are the weight's last axis."""
-    weight, bias = graph.weight(layer, "weight"), graph.weight(layer, "bias") if layer.bias else None
-    norm = graph.folded_norm(position)
-    if norm is None:
-        return weight, bias
-    scale, offset, mean, var = (graph.weight(norm, name).astype(np.float64) for name in STATISTICS)
-    factor = scale / np.sqrt(var + norm.epsilon)
-    offset = offset - mean * factor
-    return weight * factor, offset if bias is None else bias * factor + offset
 
 
 def _gates(graph: OnnxGraph, position: int) -> bool:
