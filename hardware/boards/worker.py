@@ -115,20 +115,17 @@ def onnx_call(model: bytes, threads: int) -> Callable[[], Any]:
 
 
 def litert_call(model: bytes, threads: int) -> Callable[[], Any]:
-    """TFLite's interpreter with its own delegate for the CPU (XNNPACK) and one fixed image."""
+    """As `LiteRt.ready` of `hardware/runtimes/litert.py`: the interpreter with XNNPACK, the same image in its input."""
     import numpy as np
 
     interpreter = _litert().Interpreter(model_content=model, num_threads=threads)
     interpreter.allocate_tensors()
-    for taken in interpreter.get_input_details():
-        shape, kind = taken["shape"], np.dtype(taken["dtype"])
-        random = np.random.default_rng(0)
-        if kind.kind in "iu":
-            limits = np.iinfo(kind)
-            values = random.integers(limits.min, limits.max, shape, kind, endpoint=True)
-        else:
-            values = random.normal(size=shape).astype(kind)
-        interpreter.set_tensor(taken["index"], values)
+    for into in interpreter.get_input_details():
+        values = np.random.default_rng(0).normal(size=into["shape"]).astype(np.float32)
+        (scale, zero), kind = into["quantization"], into["dtype"]
+        if scale:
+            values = np.clip(np.round(values / scale) + zero, np.iinfo(kind).min, np.iinfo(kind).max)
+        interpreter.set_tensor(into["index"], values.astype(kind))
 
     def call() -> Any:
         interpreter.invoke()
@@ -141,7 +138,7 @@ def facts(runtime: str) -> dict[str, Any]:
     """What the board is, and has of a runtime.
 
     Returns:
-      `host`: board or processor, cores and system, as `host` of `hardware/measuring/store.py` has them; `cores`; `version`: name and
+      `host`: board or processor, cores and system, as this machine's are in the store; `cores`; `version`: name and
       version of the runtime; `python`, `numpy`: versions; `problem`: what is missing, None if nothing is.
     """
     found: dict[str, Any] = {
