@@ -1,4 +1,4 @@
-"""Chooses networks to measure that cover a space's range of costs, and learns latency from their measurements."""
+"""Chooses networks to measure that cover a space's range of costs, and learns a cost from their measurements."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ TILT = 1.5  # how far a row may lean towards its first or its last options
 
 
 class Fitted(NamedTuple):
-    """A predictor of latency and what its cross-validation said.
+    """A predictor of a cost and what its cross-validation said.
 
     Attributes:
       weights: fitted on all networks.
@@ -47,20 +47,31 @@ def spread(key: PRNGKeyArray, space: Space, n: int) -> Int[np.ndarray, "networks
     lot = jax.random.uniform(gene_key, (n * POOL, len(counts))) ** tilt
     rows = np.minimum((np.asarray(lot) * counts).astype(np.int32), counts - 1)
     pool = np.unique(canonical(space, np.concatenate([rows, [smallest(space), largest(space)]])), axis=0)
-    log_macs = np.log([total_macs(space.layers(row)) for row in pool])
-    order = np.argsort(log_macs, kind="stable")
-    n = min(n, size(space), len(pool))
-    left, chosen = list(order), []
-    for wanted in np.linspace(log_macs.min(), log_macs.max(), n):
-        nearest = min(range(len(left)), key=lambda i: abs(log_macs[left[i]] - wanted))
-        chosen.append(left.pop(nearest))
-    return pool[chosen]
+    macs = np.array([total_macs(space.layers(row)) for row in pool], np.float64)
+    return pool[evenly(macs, min(n, size(space)))]
+
+
+def evenly(amounts: Float[np.ndarray, " pool"], n: int) -> Int[np.ndarray, " chosen"]:
+    """Up to `n` distinct places in a pool whose amounts lie evenly on a log scale, from the least to the largest.
+
+    Args:
+      amounts: of what is to be covered, above 0.
+      n: how many; all where there are no more.
+    """
+    order = np.argsort(amounts, kind="stable")
+    left = np.log(amounts[order])
+    chosen = []
+    for wanted in np.linspace(left[0], left[-1], min(n, len(left))):
+        nearest = int(np.nanargmin(np.abs(left - wanted)))
+        chosen.append(order[nearest])
+        left[nearest] = np.nan
+    return np.array(chosen, np.int64)
 
 
 def learn(
     predictor: Predictor, networks: Sequence[tuple[Layer, ...]], measured: Sequence[Cost], folds: int, seed: int
 ) -> Fitted:
-    """Fits latency on measured networks and cross-validates it, beside a line in multiply-accumulates.
+    """Fits a cost of measured networks and cross-validates it, beside a line in multiply-accumulates.
 
     Raises:
       ValueError: when there are fewer networks than folds.
