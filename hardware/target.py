@@ -6,13 +6,15 @@ from hardware.costs.cost import Cost
 from hardware.costs.memory import flash_bytes, peak_bytes
 from hardware.costs.precision import Precision
 from hardware.energy.meter import Meter
+from hardware.export.weights import random_images
 from hardware.measuring.bench import Bench, Here
 from hardware.measuring.layers_json import network_key, protocol_key
+from hardware.measuring.measurement import MeasurementKey
 from hardware.measuring.protocol import Protocol
-from hardware.measuring.store import MeasurementKey
 from hardware.model.device import Device
 from hardware.model.energy import modelled_energy_mj
 from hardware.model.latency import LatencyModel
+from hardware.runtimes.artifact import Artifact, Network
 from hardware.runtimes.runtime import Runtime
 from search_spaces.layers import Layer
 
@@ -72,6 +74,11 @@ class Target:
             raise ValueError(f"target `{self.name}`: a device and a latency model go together; give both or neither")
         if self.device is not None:
             self.device.check(self.precision, self.threads)
+        if self.board is not None and self.meter is not None:
+            raise ValueError(
+                f"target `{self.name}`: a meter reads what this machine draws, but the board would run the networks;"
+                " leave one of them out"
+            )
         for name in ("board", "meter"):
             if getattr(self, name) is not None and self.runtime is None:
                 raise ValueError(f"target `{self.name}`: a {name} needs a runtime and a protocol; give all three")
@@ -88,7 +95,11 @@ class Target:
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def modelled(self, layers: tuple[Layer, ...]) -> dict[str, Cost]:
-        """What follows from the layers alone: `peak_bytes`, `flash_bytes`, with a device `latency_ms`, `energy_mj`."""
+        """What follows from the layers alone: `peak_bytes`, `flash_bytes`, with a device `latency_ms`, `energy_mj`.
+
+        Where the latency model has a `relative_std`, the error of networks that it was not fitted to, latency and
+        energy have that share of themselves as their `std`.
+        """
         values: dict[str, tuple[float, str]] = {
             "peak_bytes": (peak_bytes(layers, self.precision), "bytes"),
             "flash_bytes": (flash_bytes(layers, self.precision), "bytes"),
@@ -97,8 +108,10 @@ class Target:
             latency_ms = self.latency_model.latency_ms(self.device, layers, self.precision, self.threads)
             energy_mj = modelled_energy_mj(self.device, layers, self.precision, self.threads, latency_ms)
             values |= {"latency_ms": (latency_ms, "ms"), "energy_mj": (energy_mj, "mJ")}
+        share = getattr(self.latency_model, "relative_std", None)
+        stds = {} if share is None else {name: share * values[name][0] for name in ("latency_ms", "energy_mj")}
         return {
-            name: Cost(name=name, value=float(value), std=None, unit=unit, kind="modelled", target=self.name)
+            name: Cost(name=name, value=float(value), std=stds.get(name), unit=unit, kind="modelled", target=self.name)
             for name, (value, unit) in values.items()
         }
 
@@ -120,6 +133,17 @@ class Target:
         """
         runtime, _ = self.instruments()
         return self.board or Here(runtime=runtime)
+
+    def prepare(self, network: Network) -> Artifact:
+        """A network's file, to be timed: integers' ranges are those of random images, on which no time hangs.
+
+        Raises:
+          ValueError: when the target has no runtime, or the runtime cannot write the network.
+        """
+        layers, weights = network
+        runtime, _ = self.instruments()
+        images = None if self.precision in ("fp32", "fp16") else random_images(layers)
+        return runtime.prepare(layers, weights, self.precision, images)
 
     def key(self, layers: tuple[Layer, ...]) -> MeasurementKey:
         """The key under which the time of a network on this target, where it is timed, is stored.

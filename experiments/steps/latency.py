@@ -9,7 +9,7 @@ from jaxtyping import Int
 from experiments.files import read_json, write_json
 from experiments.parts import Run
 from hardware.costs.cost import Cost
-from hardware.measuring.campaign import measure_networks, reference_time
+from hardware.measuring.campaign import Outcome, measure_networks, reference_time
 from hardware.runtimes.artifact import Network
 from nas.objective import Prices
 from nas.profiling import Fitted, learn, spread
@@ -36,10 +36,18 @@ def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks 
         for i, arch in enumerate(sampled):
             networks[f"sample {i}"] = network_of(run, supernet, arch)
             bar.update()
-    costs = timed(run, networks, "sample", reuse=run.settings["measuring"]["reuse"])
-    scale = reference_time(
-        target, run.store, None if run.settings["measuring"]["reuse"] else campaign_of(run, "sample")
-    )
+    reuse, folds = run.settings["measuring"]["reuse"], run.settings["measuring"]["folds"]
+    found = measured(run, networks, "sample", reuse=reuse)
+    kept = [i for i in range(len(sampled)) if f"sample {i}" in found.costs]
+    for failure in list(found.failures.values())[:1]:
+        if len(kept) < folds:
+            raise ValueError(
+                f"{len(kept)} of {len(sampled)} networks could be measured, fewer than `measuring.folds`={folds}:"
+                f" {failure.reason}"
+            )
+        console.say(f"{len(found.failures)} networks could not be measured, the first: {failure.reason}")
+    sampled, costs = sampled[kept], [found.costs[f"sample {i}"] for i in kept]
+    scale = reference_time(target, run.store, None if reuse else campaign_of(run, "sample"))
     # Kept with the run: what it learned from must not change when it goes on, whatever becomes of the shared store.
     write_json(path, {"archs": sampled.tolist(), "costs": [cost.to_dict() for cost in costs], "reference_ms": scale})
     values = np.array([cost.value for cost in costs])
@@ -62,16 +70,17 @@ def network_of(run: Run, supernet: Any, arch: Int[np.ndarray, " choices"]) -> Ne
     return run.parts.space.layers(arch), weights(extract(run.parts.space, supernet, arch, stats))
 
 
-def timed(
+def measured(
     run: Run, networks: Mapping[str, Network], campaign: str, *, reuse: bool, reference_ms: float | None = None
-) -> list[Cost]:
-    """Measured latencies of networks on the run's target, in their order; a campaign is known by the run's own id."""
-    with run.console.bar(len(networks), "timing", "network") as bar:
+) -> Outcome:
+    """Measured costs of networks on the run's target; a campaign is known by the run's own id."""
+    asked = len(networks) * (1 if run.parts.target.meter is None else 2)
+    with run.console.bar(asked, "measuring", "cost") as bar:
 
         def progress(done: int, _: int) -> None:
             bar.update(done - bar.n)
 
-        costs, failures = measure_networks(
+        return measure_networks(
             run.parts.target,
             networks,
             run.store,
@@ -80,9 +89,20 @@ def timed(
             reference_ms=reference_ms,
             progress=progress,
         )
-    for name, failure in failures.items():
+
+
+def timed(
+    run: Run, networks: Mapping[str, Network], campaign: str, *, reuse: bool, reference_ms: float | None = None
+) -> list[Cost]:
+    """Measured latencies of networks on the run's target, in their order.
+
+    Raises:
+      ValueError: when one of them cannot be measured.
+    """
+    found = measured(run, networks, campaign, reuse=reuse, reference_ms=reference_ms)
+    for name, failure in found.failures.items():
         raise ValueError(f"network `{name}` cannot be measured: {failure.reason}")
-    return list(costs.values())
+    return list(found.costs.values())
 
 
 def learn_latency(run: Run, sampled: Int[np.ndarray, "networks choices"], costs: list[Cost]) -> Fitted | None:

@@ -63,7 +63,7 @@ def test_bytes_are_counted_for_every_target():
 def test_networks_are_measured_once_batch_by_batch(store, timed):
     networks = {f"n{width}": network(width) for width in (2, 3, 4)} | {"twin": network(2)}
     seen = []
-    costs, _ = measure_networks(HOST, networks, store, campaign="a", progress=lambda *done: seen.append(done))
+    costs = measure_networks(HOST, networks, store, campaign="a", progress=lambda *done: seen.append(done)).costs
     assert timed == [2, 1]  # the twin is not measured
     assert seen == [(0, 4), (3, 4), (4, 4)]
     assert costs["twin"].value == costs["n2"].value > 0
@@ -123,9 +123,9 @@ def test_what_cannot_be_measured_says_why(store):
         measure_networks(BOARD, {"n": network(2)}, store, campaign="a")
     layers, weights = network(2)
     del weights["head.bias"]
-    costs, failures = measure_networks(HOST, {"n": (layers, weights), "whole": network(3)}, store, campaign="a")
-    assert "1 missing ['head.bias']" in failures["n"].reason
-    assert set(costs) == {"whole"}  # the others of the campaign have theirs
+    found = measure_networks(HOST, {"n": (layers, weights), "whole": network(3)}, store, campaign="a")
+    assert "1 missing ['head.bias']" in found.failures["n"].reason
+    assert set(found.costs) == {"whole"}  # the others of the campaign have theirs
     assert not BOARD.measurable
     assert HOST.measurable
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_measured_says_why(store):
     ("changes", "message"),
     [
         ({"protocol": None}, "go together"),
-        ({"precision": "int8"}, "fp32"),
+        ({"precision": "w4a8"}, "`precision` must be one of"),
         ({"threads": 2}, "`threads` must be the target's 2"),
     ],
 )
