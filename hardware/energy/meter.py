@@ -4,6 +4,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+REMAINS = "`energy_mj` remains, modelled and labelled so"
+"""How an error ends that says energy cannot be read."""
+
 
 @dataclass(kw_only=True)
 class Recording:
@@ -12,10 +15,12 @@ class Recording:
     Attributes:
       joules: all of it, what the board draws at rest included; NaN until the recording is over.
       seconds: how long it was.
+      flaws: what makes the number less sure, each in words; empty where nothing is known to.
     """
 
     joules: float = float("nan")
     seconds: float = float("nan")
+    flaws: tuple[str, ...] = ()
 
 
 @runtime_checkable
