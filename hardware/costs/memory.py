@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from hardware.costs.kernels import kernels, readers_of, viewed
+from hardware.costs.kernels import Kernel, kernels, readers_of, viewed
 from hardware.costs.precision import WIDTHS, Precision
 from search_spaces.alive import alive
 from search_spaces.layers import (
@@ -54,11 +54,21 @@ def peak_bytes(layers: Sequence[Layer], precision: Precision) -> int:
     """
     layers = alive(layers)
     steps = kernels(layers)
+    return max(values_held(layers, steps), default=0) * WIDTHS[precision].activation // 8
+
+
+def values_held(layers: Sequence[Layer], steps: Sequence[Kernel]) -> list[int]:
+    """How many activation values are alive: before the first kernel, then while each kernel runs.
+
+    Args:
+      layers: the network, as `alive` leaves it.
+      steps: its kernels.
+    """
     end, held_by = len(steps), viewed(layers)
     last_read = {source: step for step, kernel in enumerate(steps) for source in kernel.reads}
     last_read |= {held_by[i]: end for i, readers in enumerate(readers_of(layers)) if not readers}
     held = {i: math.prod(layer.shape) for i, layer in enumerate(layers) if isinstance(layer, Input)}
-    peak = sum(held.values())
+    found = [sum(held.values())]
     for step, kernel in enumerate(steps):
         if isinstance(kernel.layer, IN_PLACE):
             for tensor, source in zip(kernel.reads, kernel.layer.inputs, strict=True):
@@ -66,9 +76,9 @@ def peak_bytes(layers: Sequence[Layer], precision: Precision) -> int:
                     held.pop(tensor)  # its place is the output's
                     break
         held[kernel.makes] = kernel.output_values
-        peak = max(peak, sum(held.values()))
+        found.append(sum(held.values()))
         held = {tensor: values for tensor, values in held.items() if last_read[tensor] > step}
-    return peak * WIDTHS[precision].activation // 8
+    return found
 
 
 def flash_bytes(layers: Sequence[Layer], precision: Precision) -> int:
@@ -82,7 +92,14 @@ def flash_bytes(layers: Sequence[Layer], precision: Precision) -> int:
       layers: the network.
       precision: of weights and biases.
     """
-    widths = WIDTHS[precision]
-    return sum(
-        -(-k.weight_values * widths.weight // 8) + k.bias_values * widths.bias // 8 for k in kernels(alive(layers))
-    )
+    return sum(stored_bytes(kernel, precision) for kernel in kernels(alive(layers)))
+
+
+def stored_bytes(kernel: Kernel, precision: Precision) -> int:
+    """What a kernel's weights and biases take at rest, the weights in whole bytes."""
+    return kernel_weight_bytes(kernel, precision) + kernel.bias_values * WIDTHS[precision].bias // 8
+
+
+def kernel_weight_bytes(kernel: Kernel, precision: Precision) -> int:
+    """What a kernel's weights take at rest, biases excepted, in whole bytes."""
+    return -(-kernel.weight_values * WIDTHS[precision].weight // 8)

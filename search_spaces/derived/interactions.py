@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Int
 
-Measure = Callable[[Int[np.ndarray, " choices"]], int]
-Table = tuple[tuple[int, ...], np.ndarray]  # positions of choices, increasing, and one axis for each
+Measure = Callable[[Int[np.ndarray, " choices"]], Int[np.ndarray, "*costs"] | int]
+Table = tuple[tuple[int, ...], np.ndarray]  # positions of choices, increasing, one axis for each, and the costs
 
 
 def split(
@@ -26,7 +26,7 @@ def split(
     """Tables whose sum is the function, provided that every pair that interacts was found to.
 
     Args:
-      run: the function of an architecture.
+      run: the function of an architecture: a whole number, or an array of them.
       scope: positions of the choices that it may depend on.
       counts: options of every choice.
       anchors: architectures around which pairs are tried; the tables say how the function differs from the first.
@@ -62,7 +62,7 @@ def _interact(run: Measure, i: int, j: int, counts: np.ndarray, anchors: np.ndar
             a, b, both = anchor.copy(), anchor.copy(), anchor.copy()
             a[i] = both[i] = (anchor[i] + 1 + rng.integers(max(1, counts[i] - 1))) % counts[i]
             b[j] = both[j] = (anchor[j] + 1 + rng.integers(max(1, counts[j] - 1))) % counts[j]
-            if run(both) - run(a) - run(b) + run(anchor):
+            if np.any(run(both) - run(a) - run(b) + run(anchor)):
                 return True
     return False
 
@@ -71,25 +71,28 @@ def _differences(
     run: Measure, scope: tuple[int, ...], shape: tuple[int, ...], anchor: np.ndarray, done: Sequence[set[int]]
 ) -> np.ndarray:
     """The table of these choices, without what the tables of `done` say already."""
-    table = np.empty(shape, np.int64)
+    costs = np.shape(run(anchor))
+    table = np.empty((*shape, *costs), np.int64)
     for index in np.ndindex(*shape):
         row = anchor.copy()
         row[list(scope)] = index
         table[index] = run(row)
+    at = [_at(shape, axis, len(costs)) for axis in range(len(shape))]
     for axis, choice in enumerate(scope):  # what each set of changed choices does beyond all smaller sets
-        table -= np.where(_at(shape, axis) == anchor[choice], 0, np.take(table, [anchor[choice]], axis))
-    changed = [_at(shape, axis) != anchor[choice] for axis, choice in enumerate(scope)]
+        table -= np.where(at[axis] == anchor[choice], 0, np.take(table, [anchor[choice]], axis))
+    changed = [at[axis] != anchor[choice] for axis, choice in enumerate(scope)]
     for said in done:
         beyond = [changed[axis] for axis, choice in enumerate(scope) if choice not in said]
-        table[np.broadcast_to(~np.logical_or.reduce(np.broadcast_arrays(*beyond)) if beyond else True, shape)] = 0
+        known = ~np.logical_or.reduce(np.broadcast_arrays(*beyond)) if beyond else True
+        table[np.broadcast_to(known, table.shape)] = 0
     for axis, choice in enumerate(scope):  # and back: the sum over all sets of changed choices
-        table += np.where(_at(shape, axis) == anchor[choice], 0, np.take(table, [anchor[choice]], axis))
+        table += np.where(at[axis] == anchor[choice], 0, np.take(table, [anchor[choice]], axis))
     return table
 
 
-def _at(shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """The index along one axis, to broadcast."""
-    return np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+def _at(shape: tuple[int, ...], axis: int, costs: int) -> np.ndarray:
+    """The index along one axis, to broadcast, with as many axes behind it as costs have."""
+    return np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape) + costs)])
 
 
 def _cliques(inside: set[int], left: set[int], out: set[int], near: dict[int, set[int]]) -> Iterator[set[int]]:

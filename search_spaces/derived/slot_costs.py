@@ -1,7 +1,8 @@
-"""Which slot of its network a layer belongs to, and so what each slot of an architecture costs."""
+"""Which slot of its network a part of it belongs to, and so what each slot of an architecture costs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,60 +18,97 @@ BLOCKS = "blocks."
 """How the path of a layer begins; the position of its block in the extracted network follows."""
 
 
-class SlotCosts:
-    """Costs of an architecture's layers, summed by the slots that they belong to; calls are kept.
-
-    The path of a layer tells its block, and blocks that are there stand in the order of the slots. A layer without a
-    path (an activation, a product of attention) may belong to the block of the path before it or to one behind it:
-    such layers are groups of their own, behind each slot or all together. Where the supernet is no `Network`, all
-    layers are one group. How layers are grouped decides how small the tables of `factors.py` are: any grouping adds up.
+class Readings(NamedTuple):
+    """What the parts of one network cost: layers, or kernels, in order of execution.
 
     Attributes:
-      groups: how many there are.
+      paths: of each part's parameters; empty where it has none.
+      values: whole numbers, int64, a row for each part.
     """
 
-    def __init__(self, space: Space, per_layer: Callable[[Layer], int], slots: Sequence[Slot], apart: bool):
-        """Takes the slots of the space's network, and whether layers without a path are kept apart by slots."""
-        self._space, self._per_layer, self._slots, self._apart = space, per_layer, tuple(slots), apart
+    paths: Sequence[str]
+    values: Int[np.ndarray, "parts costs"]
+
+
+Read = Callable[[tuple[Layer, ...]], Readings]
+"""The costs of a network's parts; what a part costs may hang on the whole network (who reads it, what is alive)."""
+
+
+class SlotCosts:
+    """Costs of an architecture's parts, summed (or their highest taken) by the slots that they belong to.
+
+    The path of a part tells its block, and blocks that are there stand in the order of the slots. A part without a
+    path (an activation, a product of attention) may belong to the block of the path before it or to one behind it:
+    such parts are groups of their own, one behind each slot. Where the supernet is no `Network`, all parts are one
+    group. How parts are grouped decides how small the tables of `tables.py` are: any grouping adds up. Calls are kept.
+
+    Attributes:
+      space: whose architectures.
+      slots: of the space's network.
+      highest: positions of the costs of which a network has the highest of its parts; of the others it has the sum.
+      groups: how many there are: with paths, one a slot; then without, one behind each slot.
+    """
+
+    def __init__(self, space: Space, read: Read, costs: int, highest: Iterable[int] = ()):
+        """Takes what reads a network, and how many costs it reads."""
+        self.space, self._read, self._costs = space, read, costs
+        self.slots, self.highest = slots_of(space), frozenset(highest)
+        self.groups = 2 * len(self.slots) or 1
         self._kept: dict[bytes, np.ndarray] = {}
-        self.groups = (2 if apart else 1) * len(self._slots) + (not apart)
 
     def declared(self) -> list[set[int]]:
         """For each group, the positions of the choices that its slot says shape it."""
-        position = {choice.name: i for i, choice in enumerate(self._space.choices)}
+        position = {choice.name: i for i, choice in enumerate(self.space.choices)}
         said: list[set[int]] = [set() for _ in range(self.groups)]
-        for i, slot in enumerate(self._slots):
-            names = [name for _, name in slot.choices] + ([slot.when[0]] if slot.when else [])
-            said[i] = {position[name] for name in names}
+        for i, slot in enumerate(self.slots):
+            said[i] = {position[name] for _, name in slot.bindings}
         return said
 
-    def __call__(self, arch: Int[np.ndarray, " choices"]) -> Int[np.ndarray, " groups"]:
-        """The costs of the groups.
-
-        Raises:
-          ValueError: when the cost of a layer is no whole number.
-        """
-        row = canonical(self._space, arch)
-        if (known := self._kept.get(row.tobytes())) is None:
-            known = self._kept[row.tobytes()] = self._measured(row)
+    def __call__(self, arch: Int[np.ndarray, " choices"]) -> Int[np.ndarray, "groups costs"]:
+        """The costs of the groups; a group without parts has 0."""
+        asked = arch.tobytes()
+        if (known := self._kept.get(asked)) is None:
+            row = canonical(self.space, arch)
+            if (known := self._kept.get(row.tobytes())) is None:
+                known = self._kept[row.tobytes()] = self._measured(row)
+            self._kept[asked] = known
         return known
 
     def _measured(self, row: np.ndarray) -> np.ndarray:
-        sums = [0] * self.groups
-        read = Cut.of(self._space.choices, row)
-        there = [i for i, slot in enumerate(self._slots) if slot.is_there(read)]
-        slot = 0
-        for layer in self._space.layers(row):
-            cost = self._per_layer(layer)
-            if not isinstance(cost, Integral):
-                raise ValueError(f"the cost of a layer must be a whole number, got {cost!r} for {type(layer).__name__}")
-            number = layer.path.removeprefix(BLOCKS).split(".")[0] if layer.path.startswith(BLOCKS) else ""
-            if number.isdecimal() and int(number) < len(there):
+        read = Cut.of(self.space.choices, row)
+        there = [i for i, slot in enumerate(self.slots) if slot.is_there(read)]
+        found = self._read(self.space.layers(row))
+        slot, groups = 0, []
+        for path in found.paths:
+            number = path.removeprefix(BLOCKS).split(".")[0] if path.startswith(BLOCKS) else ""
+            if has_path := number.isdecimal() and int(number) < len(there):
                 slot = there[int(number)]
-                sums[slot] += int(cost)
-            else:
-                sums[len(self._slots) + slot * self._apart] += int(cost)
-        return np.array(sums, np.int64)
+            groups.append(slot if has_path else len(self.slots) + slot)
+        costs = np.zeros((self.groups, self._costs), np.int64)
+        for cost in range(self._costs):
+            gathered = np.maximum if cost in self.highest else np.add
+            gathered.at(costs[:, cost], groups, found.values[:, cost])
+        return costs
+
+
+def of_layers(per_layer: Callable[[Layer], int]) -> Read:
+    """Reads one cost, a function of a layer.
+
+    Raises:
+      ValueError: when the cost of a layer is no whole number.
+    """
+
+    def cost_of(layer: Layer) -> int:
+        cost = per_layer(layer)
+        if not isinstance(cost, Integral):
+            raise ValueError(f"the cost of a layer must be a whole number, got {cost!r} for {type(layer).__name__}")
+        return int(cost)
+
+    def read(layers: tuple[Layer, ...]) -> Readings:
+        values = np.array([cost_of(layer) for layer in layers], np.int64)
+        return Readings([layer.path for layer in layers], values[:, None])
+
+    return read
 
 
 def slots_of(space: Space) -> tuple[Slot, ...]:

@@ -66,7 +66,7 @@ def test_tables_are_small():
 
 
 def test_layers_without_parameters_find_their_choices(monkeypatch):
-    monkeypatch.setattr("search_spaces.derived.factors.PROBES", 12)
+    monkeypatch.setattr("search_spaces.derived.tables.PROBES", 12)
     # What leaves pools and cut edges belongs to no path; together, they still hang on one edge each.
     found = factors(CELLS, elements)
     assert all(len(term.scope) == 1 for term in found.terms)
@@ -108,7 +108,7 @@ def test_a_space_without_slots_is_split_by_what_interacts():
 
 
 def test_a_cost_that_does_not_add_up_is_refused(monkeypatch):
-    monkeypatch.setattr("search_spaces.derived.factors.LARGEST_TABLE", 1000)  # seven choices of three options make 2187
+    monkeypatch.setattr("search_spaces.derived.tables.LARGEST_TABLE", 1000)  # seven choices of three options make 2187
     with pytest.raises(ValueError, match="macs is no sum of tables over few choices in this space"):
         factors(Plain(together=True), "macs")
 

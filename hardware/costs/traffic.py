@@ -1,0 +1,34 @@
+"""What a network's kernels move for one image, and how much arithmetic that pays for."""
+
+from collections.abc import Sequence
+
+from hardware.costs.kernels import Kernel, kernels
+from hardware.costs.memory import kernel_weight_bytes, stored_bytes
+from hardware.costs.precision import WIDTHS, Precision
+from search_spaces.alive import alive
+from search_spaces.layers import Layer
+
+
+def weight_bytes(layers: Sequence[Layer], precision: Precision) -> int:
+    """Bytes of the weights that kernels read, without biases; each kernel's in whole bytes. `flash_bytes` has both."""
+    return sum(kernel_weight_bytes(kernel, precision) for kernel in kernels(alive(layers)))
+
+
+def activation_bytes(layers: Sequence[Layer], precision: Precision) -> int:
+    """Bytes of activations that kernels read and write: each reads its inputs once and writes its output once."""
+    return sum(kernel_activation_bytes(kernel, precision) for kernel in kernels(alive(layers)))
+
+
+def macs_per_byte(layers: Sequence[Layer], precision: Precision) -> float:
+    """Arithmetic intensity: the MACs of all kernels over the bytes they move (activations, weights and biases).
+
+    Layers that can't change the answer neither compute nor move anything. Where nothing is moved it is 0.
+    """
+    steps = kernels(alive(layers))
+    moved = sum(kernel_activation_bytes(kernel, precision) + stored_bytes(kernel, precision) for kernel in steps)
+    return sum(kernel.macs for kernel in steps) / max(moved, 1)
+
+
+def kernel_activation_bytes(kernel: Kernel, precision: Precision) -> int:
+    """Bytes of a kernel's inputs and of its output."""
+    return (kernel.input_values + kernel.output_values) * WIDTHS[precision].activation // 8
