@@ -63,7 +63,7 @@ class HwNasBench360:
             if arrays[name].shape != (len(arrays["rep_arch_idx"]), len(labels)):
                 raise damaged(path, f"`{name}` must have shape {(len(arrays['rep_arch_idx']), len(labels))}")
         latency, variance, energy = (arrays[name].astype(np.float64)[row[representatives]] for name in names[3:])
-        known = np.isfinite(energy[0])
+        known = np.asarray(np.isfinite(energy).any(axis=0))
         columns = [self._column(path, label, "latency_ms") for label in labels]
         columns += [
             self._column(path, label, "energy_mj") for label, there in zip(labels, known.tolist(), strict=True) if there
