@@ -90,10 +90,10 @@ def _layer(position: int, said: dict[str, Any]) -> Layer:
     for name, value in values.items():
         if name not in hints or not _is(value, hints[name]):
             raise ValueError(f"layer {position} ({kind.__name__}): `{name}` cannot be {json.dumps(value)[:60]}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ValueError(f"layer {position}: {error}") from None
+    for each in dataclasses.fields(kind):
+        if each.name not in values and each.default is dataclasses.MISSING:
+            raise ValueError(f"layer {position} ({kind.__name__}) lacks `{each.name}`")
+    return kind(**values)
 
 
 @cache

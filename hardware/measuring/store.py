@@ -104,15 +104,15 @@ class MeasurementStore:
             for row in rows
         ]
         known = {
-            ("networks", "network", "layers"): {row.key.network: row.layers for row in rows},
-            ("protocols", "protocol", "settings"): {row.key.protocol: row.settings for row in rows},
+            ("networks", "network", "layers"): {(row.key.network, row.layers) for row in rows},
+            ("protocols", "protocol", "settings"): {(row.key.protocol, row.settings) for row in rows},
         }
         with self._open() as db, writing(db):
             for (table, name, text), pairs in known.items():
                 db.executemany(
                     f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT ({name})"
                     f" DO UPDATE SET {text} = excluded.{text} WHERE {text} IS NULL AND excluded.{text} IS NOT NULL",
-                    list(pairs.items()),
+                    list(pairs),
                 )
             before = db.total_changes
             db.executemany(_PUT, values)

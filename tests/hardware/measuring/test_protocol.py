@@ -1,11 +1,13 @@
 """The protocol on a clock we turn ourselves: what drifts, what is disturbed, what is random."""
 
 import gc
+import json
 import os
 
 import pytest
 
-from hardware.measuring.protocol import Protocol
+from hardware.measuring.protocol import Failure, Protocol
+from hardware.measuring.turns import take_turns
 
 
 class Clock:
@@ -116,3 +118,71 @@ def test_nothing_to_measure_is_refused(clock):
     for setting in ({"rounds": 0}, {"warm_up": 0}, {"batch": 0}, {"quantile": 1.5}):
         with pytest.raises(ValueError, match=f"`{next(iter(setting))}` must be"):
             Protocol(**setting)
+
+
+def test_times_that_a_board_sends_are_read_as_those_taken_here(clock):
+    candidates = {"ref": clock.candidate("ref", 1.0), "a": clock.candidate("a", 2.0)}
+    protocol = Protocol(rounds=4)
+    raw = take_turns(candidates, protocol.to_dict(), reference="ref")
+    sent = json.loads(json.dumps(raw))
+    there = protocol.timings(sent, reference="ref", reference_ms=0.5)
+    assert there["a"].value_ms == pytest.approx(1.0)
+    here = protocol.measure(candidates, reference="ref", reference_ms=0.5)
+    assert there["a"].samples_ms == here["a"].samples_ms
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        ([1.0, float("nan"), 1.0], "a time must be finite and above 0 ms, got nan"),
+        ([1.0, 0.0, 1.0], "got 0.0"),
+        ([1.0, -1.0, 1.0], "got -1.0"),
+        ([1.0, float("inf"), 1.0], "got inf"),
+        ([1.0, True, 1.0], "got True"),
+        ([1.0, "2", 1.0], "got 2"),
+        ([1.0, 1.0], "a time for each of 3 rounds is needed"),
+        (None, "a time for each of 3 rounds is needed, got None"),
+    ],
+)
+def test_times_that_are_none_are_refused_network_by_network(samples, said):
+    raw = {"samples_ms": {"ref": [1.0, 1.0, 1.0], "a": samples, "b": [2, 2, 2]}, "failures": {"c": "it broke"}}
+    found = Protocol(rounds=3).timings(raw, reference="ref")
+    assert said in found["a"].reason
+    assert "\n" not in found["a"].reason
+    assert found["c"] == Failure(reason="it broke")
+    assert found["b"].value_ms == 2.0
+    with pytest.raises(ValueError, match="the reference network has no times: a time"):
+        Protocol(rounds=3).timings(raw, reference="a")
+    with pytest.raises(ValueError, match="the reference network has no times: it was not run"):
+        Protocol(rounds=3).timings(raw, reference="d")
+    with pytest.raises(ValueError, match="without `samples_ms` by network, with \\['error'\\]"):
+        Protocol(rounds=3).timings({"error": 1}, reference="ref")
+
+
+def test_a_timing_tells_median_spread_and_what_the_machine_was_like():
+    raw = {
+        "samples_ms": {"ref": [1.0, 2.0, 3.0, 4.0, 10.0]},
+        "redone_ms": [20.0],
+        "conditions": [
+            {"mhz": 1800.0, "load": 0.5, "celsius": {"cpu": 50.0}, "governor": "ondemand"},
+            {"mhz": 1500.0, "load": 0.7, "celsius": {"cpu": 61.0, "gpu": 40.0}, "governor": "performance"},
+            {},
+        ],
+    }
+    timing = Protocol(rounds=5, quantile=0.25).timings(raw, reference="ref")["ref"]
+    assert (timing.value_ms, timing.median_ms) == (2.0, 3.0)
+    assert timing.std_ms == pytest.approx(1.4826)  # deviations from 3: 2, 1, 0, 1, 7; their median is 1
+    assert timing.conditions == {
+        "mhz": [1500.0, 1800.0],
+        "load": [0.5, 0.7],
+        "celsius": {"cpu": [50.0, 61.0], "gpu": [40.0, 40.0]},
+        "governor": "ondemand, performance",
+        "redone": 1,
+    }
+
+
+def test_only_rounds_that_stand_out_can_be_redone():
+    with pytest.raises(ValueError, match=r"`redo_above` must be above 1, got 1\.0; to redo no round, set `redo` to 0"):
+        Protocol(redo_above=1.0)
+    with pytest.raises(ValueError, match="`redo` must be 0 or more"):
+        Protocol(redo=-1)

@@ -1,7 +1,6 @@
 """Rows survive: other campaigns, other processes, a kill in mid-writing; what is no store is refused in one line."""
 
 import dataclasses
-import hashlib
 import os
 import signal
 import sqlite3
@@ -12,10 +11,7 @@ from pathlib import Path
 import pytest
 
 import hardware
-from hardware.measuring.layers_json import network_key, protocol_key
-from hardware.measuring.protocol import Protocol
 from hardware.measuring.store import Measurement, MeasurementKey, MeasurementStore, host
-from search_spaces.graph import Graph
 
 KEY = MeasurementKey(
     network="n0", target="host_cpu", precision="fp32", runtime="onnxruntime 1", protocol="p", host="h", threads=1
@@ -36,6 +32,16 @@ for i in range(most):
         for j in range(10)
     ])
     print(i + 1, flush=True)
+"""
+
+
+FIRST_SCHEMA = """
+CREATE TABLE measurements (
+  network TEXT NOT NULL, target TEXT NOT NULL, precision TEXT NOT NULL, runtime TEXT NOT NULL, protocol TEXT NOT NULL,
+  host TEXT NOT NULL, threads INTEGER NOT NULL, campaign TEXT NOT NULL,
+  unit TEXT NOT NULL, value REAL NOT NULL, std REAL NOT NULL, samples TEXT NOT NULL, created TEXT NOT NULL,
+  UNIQUE (network, target, precision, runtime, protocol, host, threads, campaign)
+)
 """
 
 
@@ -97,71 +103,148 @@ def test_all_rows_or_none(store):
 def test_what_is_no_measurement_is_refused(value, std):
     with pytest.raises(ValueError, match="a measurement must be above 0"):
         Measurement(key=KEY, campaign="a", value=value, std=std, samples=(1.0,))
+    with pytest.raises(ValueError, match="samples of a measurement must be finite, got nan"):
+        Measurement(key=KEY, campaign="a", value=1.0, std=0.0, samples=(1.0, float("nan")))
 
 
-def test_the_networks_key_is_its_layers_without_their_names():
-    def layers(kernel=3, path="a"):
-        graph = Graph((8, 8, 3))
-        graph.conv(0, 4, path, kernel)
-        return tuple(graph.layers)
-
-    assert network_key(layers()) == network_key(layers()) == network_key(layers(path="b"))
-    assert network_key(layers()) != network_key(layers(kernel=5))
-    # sha256 of the JSON written out by hand
-    text = (
-        '[{"inputs":[],"layer":"Input","shape":[8,8,3]},'
-        '{"in_channels":3,"inputs":[0],"kernel":3,"layer":"Conv","shape":[8,8,4],"stride":1}]'
-    )
-    assert network_key(layers()) == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_an_attribute_that_came_later_counts_only_where_it_says_something():
-    def key(**more):
-        graph = Graph((8, 8, 4))
-        graph.dense(graph.avg_pool(graph.depthwise(graph.conv(0, 4, "a", 3, **more), "b", 3), 3), 2, "c")
-        return network_key(graph.layers)
-
-    # as the first stores have it: no groups, dilation, bias or padding
-    text = (
-        '[{"inputs":[],"layer":"Input","shape":[8,8,4]},'
-        '{"in_channels":4,"inputs":[0],"kernel":3,"layer":"Conv","shape":[8,8,4],"stride":1},'
-        '{"inputs":[1],"kernel":3,"layer":"Depthwise","shape":[8,8,4],"stride":1},'
-        '{"inputs":[2],"kernel":3,"layer":"AvgPool","shape":[8,8,4],"stride":1},'
-        '{"in_channels":4,"inputs":[3],"layer":"Dense","shape":[8,8,2]}]'
-    )
-    assert key() == hashlib.sha256(text.encode()).hexdigest()
-    others = [{"groups": 2}, {"dilation": 2}, {"bias": True}, {"padding": (2, 0, 1, 1)}, {"kernel_width": 5}]
-    assert len({key(), *(key(**more) for more in others)}) == 6
-
-
-def test_another_protocol_is_another_key():
-    keys = {protocol_key(p.to_dict()) for p in (Protocol(), Protocol(), Protocol(rounds=21), Protocol(seed=1))}
-    assert len(keys) == 3
+def test_the_host_says_what_times_hang_on():
     assert "cores" in host()
 
 
-def test_several_processes_write_at_once(store):
-    writers = [write_elsewhere(store, f"w{i}", 15) for i in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+def test_what_a_row_was_taken_with_comes_back(store):
+    rich = dataclasses.replace(
+        row(), layers="[1]", settings='{"rounds":3}', conditions={"mhz": [1.0, 2.0], "redone": 1}
+    )
+    store.put([rich])
+    found = store.get(KEY)
+    assert (found.layers, found.settings, found.conditions) == ("[1]", '{"rounds":3}', {"mhz": [1.0, 2.0], "redone": 1})
+    assert store.rows() == [found]
+
+
+def test_layers_and_settings_are_kept_once_and_known_for_all_rows_of_the_network(store):
+    store.put([row("a")])
+    assert store.get(KEY).layers is None
+    store.put([dataclasses.replace(row("b"), layers="[1]", settings="{}")])
+    store.put([row("c")])
+    assert {(each.campaign, each.layers, each.settings) for each in store.rows()} == {
+        (campaign, "[1]", "{}") for campaign in "abc"
+    }
+    db = sqlite3.connect(store.path)
+    assert db.execute("SELECT count(*) FROM networks").fetchone() == (1,)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
+
+
+def test_energy_stands_beside_latency(store):
+    store.put([row(value=1.5), row(value=0.25, metric="energy_mj")])
+    assert (store.get(KEY).value, store.get(KEY).unit) == (1.5, "ms")
+    energy = store.get(dataclasses.replace(KEY, metric="energy_mj"))
+    assert (energy.value, energy.unit, energy.metric) == (0.25, "mJ", "energy_mj")
+    with pytest.raises(ValueError, match="a metric must be one of latency_ms, energy_mj, got `power_w`"):
+        dataclasses.replace(KEY, metric="power_w")
+
+
+def test_rows_are_found_by_target_metric_and_campaign(store):
+    store.put([row("a"), row("b"), row("a", target="pi"), row("a", metric="energy_mj")])
+    assert len(store.rows()) == 4
+    assert [each.campaign for each in store.rows("host_cpu", "latency_ms")] == ["a", "b"]
+    assert [each.key.target for each in store.rows("pi")] == ["pi"]
+    assert [each.metric for each in store.rows(campaign="a", target="host_cpu")] == ["latency_ms", "energy_mj"]
+    first, second, third = store.holdings()
+    assert (first.target, first.metric, first.rows) == ("host_cpu", "energy_mj", 1)
+    assert (second.metric, second.rows, second.networks, second.campaigns) == ("latency_ms", 2, 1, 2)
+    assert (third.target, third.runtime, third.threads) == ("pi", "onnxruntime 1", 1)
+
+
+def test_put_says_how_many_rows_are_new(store):
+    assert store.put([row("a"), row("b")]) == 2
+    assert store.put([row("a"), row("c")]) == 1
+
+
+def first_version(path, networks):
+    """A store as the first version wrote it, with a row for each network."""
+    path.parent.mkdir(parents=True)
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA journal_mode = WAL")
+    with db:
+        db.execute(FIRST_SCHEMA)
+        db.executemany(
+            "INSERT INTO measurements VALUES (?, 'host_cpu', 'fp32', 'onnxruntime 1', 'p', 'h', 1, 'a', 'ms', ?, 0.1,"
+            " '[1.0, 2.0]', '2026-01-02T03:04:05+00:00')",
+            [(network, 1.0 + i) for i, network in enumerate(networks)],
+        )
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
+def test_a_store_of_the_first_version_goes_on(store):
+    first_version(store.path, ["n0", "n1", "n2"])
+    assert store.count() == 3
+    assert [each.value for each in store.rows()] == [1.0, 2.0, 3.0]  # in their old order
+    found = store.get(KEY)
+    assert (found.value, found.std, found.samples, found.unit) == (1.0, 0.1, (1.0, 2.0), "ms")
+    assert (found.layers, found.settings, found.conditions) == (None, None, {})
+    assert found.created == "2026-01-02T03:04:05+00:00"
+    assert store.put([row("a", 9.0), row("b")]) == 1
+    assert store.get(KEY).value == 1.0
+
+
+def test_a_store_that_cannot_be_brought_up_is_left_as_it_was(store, monkeypatch):
+    first_version(store.path, ["n0"])
+    monkeypatch.setattr("hardware.measuring.schema._TABLES", "CREATE TABLE networks (network TEXT); CREATE nonsense")
+    with pytest.raises(OSError, match="syntax error"):
+        store.count()
+    monkeypatch.undo()
+    assert store.get(KEY).value == 1.0
+
+
+def test_several_processes_bring_a_store_up_at_once(store):
+    first_version(store.path, [f"n{i}" for i in range(2000)])
+    writers = [write_elsewhere(store, f"w{i}", 2) for i in range(4)]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
     for writer in writers:
         writer.stdout.close()
-    assert store.count() == 3 * 15 * 10
+    assert store.count() == 2000 + 4 * 2 * 10
 
 
-def test_a_killed_writer_loses_only_what_it_had_not_put(store):
-    writer = write_elsewhere(store, "w", 10**6)
-    put = 0
-    while put < 30:
-        put = int(writer.stdout.readline())
-    writer.send_signal(signal.SIGKILL)
-    put = max([put, *(int(line) for line in writer.stdout.read().split("\n") if line.strip())])
-    writer.wait(60)
-    writer.stdout.close()
-    count = store.count()
-    assert count % 10 == 0  # a transaction is whole or not there
-    assert put * 10 <= count <= put * 10 + 10  # it may have died between the commit and the word
+def test_several_processes_write_at_once_and_some_are_killed(store):
+    """What was acknowledged is there, whoever died; the file is whole, and the others never noticed."""
+    writers = [write_elsewhere(store, f"w{i}", 25 if i < 3 else 10**6) for i in range(6)]
+    doomed = {}
+    for writer in writers[3:]:
+        put = 0
+        while put < 10:
+            put = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        doomed[writer] = max([put, *(int(line) for line in writer.stdout.read().split("\n") if line.strip())])
+    assert [writer.wait(60) for writer in writers] == [0] * 3 + [-signal.SIGKILL] * 3
+    for writer in writers:
+        writer.stdout.close()
+    rows = store.rows()
+    for i, writer in enumerate(writers):
+        mine = [each for each in rows if each.key.network.startswith(f"w{i}.")]
+        if writer in doomed:
+            assert len(mine) % 10 == 0  # a transaction is whole or not there
+            assert doomed[writer] * 10 <= len(mine) <= doomed[writer] * 10 + 10  # killed between commit and word
+        else:
+            assert len(mine) == 25 * 10
+    db = sqlite3.connect(store.path)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+    assert store.put([row()]) == 1
+
+
+def test_who_writes_too_long_is_waited_for_and_then_named(store, monkeypatch):
     store.put([row()])
-    assert store.get(KEY) is not None
+    holder = sqlite3.connect(store.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    assert store.get(KEY) is not None  # readers don't wait
+    monkeypatch.setattr("hardware.measuring.store.WAIT_S", 0.01)
+    with pytest.raises(OSError, match=r"another process has been writing for 0\.01 s: wait for it, or end it"):
+        store.put([row("b")])
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert store.put([row("b")]) == 1
 
 
 def test_what_is_no_store_is_refused_in_one_line(store, tmp_path):
