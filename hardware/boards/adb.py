@@ -49,12 +49,14 @@ class Adb:
         """The serial, where there is one."""
         return f"the phone `{self.serial}`" if self.serial else "the phone"
 
-    def push(self, files: Mapping[str, bytes], folder: str, timeout_s: float) -> None:
+    def push(self, files: Mapping[str, bytes], folder: str, timeout_s: float, then: str = "true") -> None:
         """See `Transport`."""
         with tempfile.TemporaryDirectory(prefix="edgenas-") as place:
             for name, content in files.items():
                 Path(place, name).write_bytes(content)
             done = self._call(["push", *(str(Path(place, name)) for name in files), f"{folder}/"], timeout_s)
+        if done.code == 0 and then != "true":
+            done = self.run(f"cd {shlex.quote(folder)} && {then}", timeout_s)
         if done.code:
             raise Refused(f"{self.name} cannot write {len(files)} files to `{folder}`: {done.last_words}")
 

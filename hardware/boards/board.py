@@ -110,7 +110,7 @@ class Board:
         left = check_artifacts(artifacts, _FORMATS[self.runtime], reference)
         facts = self.facts  # whoever cannot be asked cannot measure
         found: dict[str, Timing | Failure] = {}
-        job, shelf, heard = self._job(), self._shelf(), _Heard()
+        job, shelf = self._job(), self._shelf()
 
         def give_up(reason: str, names: Iterable[str]) -> None:
             for name in tuple(names):
@@ -119,13 +119,13 @@ class Board:
 
         held = shelf.open(job)
         try:
+            files = _worker_files() | {"job.json": json.dumps(self._settings(left, protocol, reference)).encode()}
             sizes = {"reserve_bytes": self.reserve_mb * MB, "cache_bytes": self.cache_mb * MB}
-            for name, reason in shelf.stock(job, held, left, _worker_files(), **sizes).items():
+            for name, reason in shelf.stock(job, held, left, files, **sizes).items():
                 give_up(reason, [name])
-            while True:
-                shelf.send(job, {"job.json": json.dumps(self._settings(left, protocol, reference)).encode()})
+            while left:
                 heard = _Heard(progress=progress)
-                done = self._work(f"measure {job}", job, heard, self.timeout_s + _GRACE_S)
+                done = self._work(shlex.join(["measure", job, *found]), job, heard, self.timeout_s + _GRACE_S)
                 for name, reason in heard.failed.items():
                     give_up(reason, [name])
                 self._check(heard, done, facts)
@@ -134,8 +134,7 @@ class Board:
                     return found | protocol.timings(raw, reference=reference, reference_ms=reference_ms)
                 alone = heard.loading if heard.loading != reference else None
                 give_up(self._death(heard, done), [alone] if alone else left)
-                if not left:
-                    return found
+            return found
         except (Lost, Refused) as error:
             give_up(f"{error}; run it again to measure what is left", left)
             return found
@@ -176,7 +175,7 @@ class Board:
             raise ValueError(f"{self.transport.name} was `{was}` and is now `{now}`; start again")
 
     def _result(self, path: str, digest: str) -> Mapping[str, Any]:
-        content = self.transport.pull(path, self.timeout_s)
+        content = self.transport.pull(path, float(self.timeout_s))
         if hashlib.sha256(content).hexdigest() != digest:
             raise Lost(f"the result on {self.transport.name} did not arrive as it was sent")
         return json.loads(content)

@@ -189,17 +189,14 @@ class Folder:
             raise ValueError(f"the reference network: {reasons[next(iter(artifacts))]}")
         if todo.drop:
             self.transport.run(f"cd {self._in('files')} && rm -f {' '.join(todo.drop)}", _STEP_S)
-        self.send(job, others | {name: files[name] for name in todo.send})
-        if todo.send:
-            done = self.transport.run(f"cd {self._in(job)} && mv network-* ../files/", _STEP_S)
-            if done.code:
-                raise Refused(f"{self.transport.name} cannot keep files in `{self.path}`: {done.last_words}")
+        sent = {name: files[name] for name in todo.send}
+        self.send(job, others | sent, then="mv network-* ../files/" if sent else "true")
         return reasons
 
-    def send(self, job: str, files: Mapping[str, bytes]) -> None:
-        """Copies files into the folder of a job; raises as `Transport.push` does."""
+    def send(self, job: str, files: Mapping[str, bytes], then: str = "true") -> None:
+        """Copies files into the folder of a job; otherwise as `Transport.push`."""
         if files:
-            self.transport.push(files, f"{self.path}/{job}", self.timeout_s)
+            self.transport.push(files, f"{self.path}/{job}", self.timeout_s, then)
 
     def close(self, job: str) -> None:
         """Removes the folder of a job; of a board that is gone, the next `open` will."""

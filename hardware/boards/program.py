@@ -13,7 +13,7 @@ from typing import IO
 from hardware.boards.transport import Finished, Overdue
 
 _KEPT = 65_536  # bytes of errors
-_LAST_S = 2.0  # for the last output of a program that has ended
+_LAST_S = 1.0  # for the last output of a program that has ended
 
 
 def run_program(
@@ -72,12 +72,9 @@ def run_program(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        last = monotonic() + _LAST_S
         for thread in threads:
-            thread.join(_LAST_S)
-        if not any(thread.is_alive() for thread in threads):
-            for pipe in filter(None, pipes):
-                with suppress(BrokenPipeError):
-                    pipe.close()
+            thread.join(max(last - monotonic(), 0.0))
     return Finished(code if code >= 0 else 128 - code, bytes(output), bytes(errors[-_KEPT:]).decode(errors="replace"))
 
 
@@ -104,19 +101,19 @@ def _until_end(
 
 
 def _feed(pipe: IO[bytes], content: bytes) -> None:
-    with suppress(OSError):  # it may end without having read all
+    with suppress(OSError), pipe:  # it may end without having read all
         pipe.write(content)
-    with suppress(OSError):
-        pipe.close()
 
 
 def _read(pipe: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
-    for line in pipe:
-        lines.put(line)
+    with pipe:
+        for line in pipe:
+            lines.put(line)
     lines.put(None)
 
 
 def _keep(pipe: IO[bytes], kept: bytearray) -> None:
-    while chunk := pipe.read1(4096):  # pyright: ignore[reportAttributeAccessIssue]
-        kept += chunk
-        del kept[: max(0, len(kept) - 2 * _KEPT)]
+    with pipe:
+        while chunk := pipe.read1(4096):  # pyright: ignore[reportAttributeAccessIssue]
+            kept += chunk
+            del kept[: max(0, len(kept) - 2 * _KEPT)]

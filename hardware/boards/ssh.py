@@ -87,7 +87,7 @@ class Ssh:
             found += ["-l", self.user]
         return [*found, self.host]
 
-    def push(self, files: Mapping[str, bytes], folder: str, timeout_s: float) -> None:
+    def push(self, files: Mapping[str, bytes], folder: str, timeout_s: float, then: str = "true") -> None:
         """See `Transport`."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -95,7 +95,7 @@ class Ssh:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
-        done = self._call(f"cd {shlex.quote(folder)} && tar -xf - -o", timeout_s, stdin=packed.getvalue())
+        done = self._call(f"cd {shlex.quote(folder)} && tar -xf - -o && {then}", timeout_s, stdin=packed.getvalue())
         if done.code:
             raise Refused(f"{self.name} cannot write {len(files)} files to `{folder}`: {done.last_words}")
 

@@ -48,16 +48,16 @@ class Transport(Protocol):
         """The board in a message, e.g. `pi@raspberrypi`."""
         ...
 
-    def push(self, files: Mapping[str, bytes], folder: str, timeout_s: float) -> None:
+    def push(self, files: Mapping[str, bytes], folder: str, timeout_s: float, then: str = "true") -> None:
         """Writes files into a folder that is there already.
 
-        A file may be left half written where this raises; `folder.py` therefore lets nothing read them before it
-        returned.
+        A file may be left half written where this raises, so nothing may read it before `then` has moved it.
 
         Args:
           files: content by name.
           folder: on the board.
           timeout_s: how long all of them may take.
+          then: a command for the board's shell, run in that folder once all files are whole.
 
         Raises:
           Lost: when the board goes away.

@@ -1,7 +1,9 @@
 """Runs on the board: times the networks of a job in turns and leaves the result beside it.
 
     python worker.py probe <runtime>      says in one line of JSON what the board is and has
-    python worker.py measure <folder>     does the job that lies there (`board.py` says what is in `job.json`)
+    python worker.py measure <folder> [<network> ...]
+                                          does the job that lies there (`board.py` says what is in `job.json`), without
+                                          some of its networks
 
 Needs `turns.py` beside it, numpy, and the runtime; nothing of ours. Runs on Python 3.9 and later. Every line of its
 output is one event as JSON; whoever started it is told by the last `loading` which network it died of. It ends when
@@ -31,12 +33,12 @@ def main(arguments: list[str]) -> int:
     """Does what the first word says."""
     if sys.version_info < (3, 9):  # noqa: UP036  a board has what it has
         return _give_up(f"Python {platform.python_version()} is too old; 3.9 or later is needed")
-    verb, place = arguments
+    verb, place, *without = arguments
     try:
         if verb == "probe":
             _say("facts", **facts(place))
         else:
-            measure(Path(place))
+            measure(Path(place), without)
     except BrokenPipeError:
         os._exit(1)  # nobody listens; there is nothing to tidy up, and nowhere to say it
     except (ValueError, OSError, MemoryError) as error:
@@ -44,8 +46,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def measure(folder: Path) -> None:
-    """Does a job; its result is in `result.json` when `done` was said, and never half of it.
+def measure(folder: Path, without: list[str]) -> None:
+    """Does a job, without some of its networks.
+
+    Its result is in `result.json` when `done` was said, and never half of it.
 
     Raises:
       ValueError: when nothing can be measured.
@@ -63,9 +67,9 @@ def measure(folder: Path) -> None:
     prepare = {"onnxruntime": onnx_call, "litert": litert_call}[job["runtime"]]
     calls: dict[str, Callable[[], Any]] = {}
     failures: dict[str, str] = {}
-    for name, file in job["networks"].items():
+    for name in (name for name in job["networks"] if name not in without):
         _say("loading", network=name)
-        path = folder.parent / "files" / file
+        path = folder.parent / "files" / job["networks"][name]
         try:
             calls[name] = prepare(_checked(path), job["threads"])
             calls[name]()
