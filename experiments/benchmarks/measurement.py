@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -185,11 +185,11 @@ def compared(target: Target, networks: Mapping[str, Network], setting: Setting) 
 
 def agreement(first: Float[np.ndarray, " networks"], second: Float[np.ndarray, " networks"]) -> dict[str, float]:
     """How well two campaigns agree: `diff`, the median of the differences as fractions; `largest`; `kendall`."""
-    diffs = np.abs(second / first - 1)
+    diffs, tau = np.abs(second / first - 1), cast("Any", kendalltau(first, second))
     return {
         "diff": float(np.median(diffs)),
         "largest": float(diffs.max()),
-        "kendall": float(kendalltau(first, second)[0]),
+        "kendall": float(tau.statistic),
     }
 
 

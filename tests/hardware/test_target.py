@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from experiments.build import build
+from experiments.options import tree
 from hardware.costs.memory import flash_bytes, peak_bytes
 from hardware.export.weights import random_weights
 from hardware.measuring.campaign import measure_networks, reference_network
@@ -58,6 +60,28 @@ def test_bytes_are_counted_for_every_target():
         assert costs["flash_bytes"].value == flash_bytes(layers, size)
         assert {(c.kind, c.target, c.std, c.unit) for c in costs.values()} == {("modelled", target.name, None, "bytes")}
     assert (HOST.limits, BOARD.limits) == ({}, {"peak_bytes": 1000})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Slope:
+    """A latency model that knows how wrong it is."""
+
+    relative_std: float | None = 0.25
+
+    def latency_ms(self, device, layers, precision, threads):
+        return 8.0
+
+
+def test_what_a_model_knows_of_its_error_is_the_costs_spread():
+    layers, _ = network(4)
+    pi = build(tree("target", "raspberry_pi_4"))
+    costs = dataclasses.replace(pi, latency_model=Slope()).modelled(layers)
+    assert (costs["latency_ms"].value, costs["latency_ms"].std) == (8.0, 2.0)
+    assert costs["energy_mj"].std == pytest.approx(costs["energy_mj"].value / 4)
+    assert costs["peak_bytes"].std is None
+    for unsure in (pi, dataclasses.replace(pi, latency_model=Slope(relative_std=None))):
+        costs = unsure.modelled(layers)
+        assert (costs["latency_ms"].std, costs["energy_mj"].std) == (None, None)
 
 
 def test_networks_are_measured_once_batch_by_batch(store, timed):
