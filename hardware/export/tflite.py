@@ -73,6 +73,7 @@ def to_tflite(
         if images is not None:
             converter.representative_dataset = lambda: ([image[None]] for image in images)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.experimental_new_quantizer = False  # the newer one leaves floats behind
             converter.inference_input_type = converter.inference_output_type = tf.int8
         with warnings.catch_warnings():  # it asks for statistics that the calibration gives
             warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
@@ -116,7 +117,7 @@ def _written(graph: TfGraph, position: int, image: Any) -> Tensor:
             return Tensor(graph.read(layer.inputs[0], "tokens"), "tokens")
         case Zeros():
             source = graph.tensors[layer.inputs[0]]
-            return Tensor(source.value * 0.0, source.layout)
+            return Tensor(graph.tf.zeros(source.value.shape), source.layout)
         case Add():
             layout = graph.shared_layout(layer.inputs)
             one, other = (graph.read(i, layout) for i in layer.inputs)

@@ -156,12 +156,23 @@ def _relative_mix(graph: TfGraph, position: int, layer: RelativeMix) -> Any:
         return tf.transpose(mixed, (1, 0, 2)) if turned else mixed
 
     relative = tf.reshape(by("rows", 2, False) + by("columns", 1, True), (side**2, channels))
-    if first:  # all pairs with the class token share one vector, and its attention sums to one
-        vector = np.tile(graph.weight(position, "rows")[0] + graph.weight(position, "columns")[0], heads)
-        total = tf.reduce_sum(tf.slice(pairs, (0, 0, 0), (heads, 1, tokens)), 2)  # [head, 1]
-        of_class = tf.reshape(total * graph.constant(vector[None, :head_dim]), (1, channels))
-        relative = tf.concat([of_class, relative], 0)
+    if first:
+        relative = tf.concat([_of_class(graph, position, layer, pairs), relative], 0)
     return graph.read(layer.inputs[0], "tokens") + relative
+
+
+def _of_class(graph: TfGraph, position: int, layer: RelativeMix, pairs: Any) -> Any:
+    """What the class token's row gets: all its pairs share one vector, so that only attention's sum matters.
+
+    After a softmax that is 1, and nothing has to be added up.
+    """
+    tf, (tokens, _, channels) = graph.tf, layer.shape
+    vector = graph.weight(position, "rows")[0] + graph.weight(position, "columns")[0]
+    heads = channels // layer.head_dim
+    if isinstance(graph.layers[layer.inputs[1]], Softmax):
+        return graph.constant(np.tile(vector, heads)[None])
+    total = tf.reduce_sum(tf.slice(pairs, (0, 0, 0), (heads, 1, tokens)), 2)  # [head, 1]
+    return tf.reshape(total * graph.constant(vector[None]), (1, channels))
 
 
 def _by_place(layer: Relative, table: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from hardware.costs.precision import Precision
 from hardware.export.onnx_export import to_onnx
+from hardware.export.onnx_int8 import to_onnx_int8
 from hardware.runtimes.artifact import Artifact
 from hardware.runtimes.threads import check_cores, check_threads
 from search_spaces.layers import Layer
@@ -22,6 +23,8 @@ class OnnxRuntime:
     With one thread everything runs on the caller's own thread. With more, the workers sleep while they wait instead of
     spinning: an embedded device has better uses for its cores, and spinning workers of one session would disturb the
     times of the next.
+
+    It has no fp16: onnxruntime's CPU provider has next to no routines for it, and casts to fp32 and back around others.
 
     Attributes:
       threads: how many threads one operator may use.
@@ -38,7 +41,7 @@ class OnnxRuntime:
     @property
     def precisions(self) -> tuple[str, ...]:
         """The precisions it runs networks in."""
-        return ("fp32",)
+        return ("fp32", "int8")
 
     @property
     def version(self) -> str:
@@ -59,7 +62,8 @@ class OnnxRuntime:
         """
         if precision not in self.precisions:
             raise ValueError(f"onnxruntime runs {', '.join(self.precisions)} here, got `{precision}`")
-        content = to_onnx(layers, weights).SerializeToString()
+        model = to_onnx_int8(layers, weights, calibration) if precision == "int8" else to_onnx(layers, weights)
+        content = model.SerializeToString()
         return Artifact(content=content, format="onnx", precision=precision, input_shape=layers[0].shape)
 
     def load(self, model: bytes) -> ort.InferenceSession:
