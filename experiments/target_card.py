@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
-from experiments.build import build
+from experiments.build import build, check_type, locate
 from experiments.target_settings import header, option_tree
 from hardware.energy.meter import Meter
 from hardware.model.device import FIGURES, Confidence, Device
 
 CONFIDENCES: tuple[str, ...] = get_args(Confidence)
 """From the surest on."""
+SHOWN = {"precision", "threads", "sram_bytes", "flash_bytes"}
 POWERS = ("idle_w", "core_w")
 """Figures that modelled energy follows from."""
 
@@ -32,6 +33,9 @@ def card(name: str, path: Path, plugins: Sequence[str] = ()) -> dict[str, Any]:
         device: Device | None = build(tree.get("device"), plugins)
         model = build(tree.get("latency_model"), plugins)
         meter: Meter | None = build(tree.get("meter"), plugins)
+        hints = get_type_hints(locate(tree.get("_target_"), plugins))
+        for field in SHOWN & tree.keys() & hints.keys():
+            check_type(f"`{name}`: `{field}`", tree[field], hints[field])
     except ValueError as error:
         return {"name": name, "path": str(path), "unusable": str(error)}
     board = tree.get("board")
