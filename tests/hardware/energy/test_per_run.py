@@ -1,6 +1,7 @@
 """Energy of one run from windows, by the clock of the tests and a meter whose power is known."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,7 @@ def test_what_cannot_be_measured_is_refused(clock):
     dead = Bench(clock, rest_w=0.0, run_w=0.0)
     with pytest.raises(ValueError, match="bench saw no energy drawn"):
         energy_per_run(dead, dead.call, window_s=0.1, repeats=1)
-    for name in ("idle_s", "window_s", "repeats", "warm_up"):
+    for name, value in {"idle_s": 0.0, "window_s": -1.0, "repeats": 0, "warm_up": -1}.items():
+        settings: dict[str, Any] = {name: value}
         with pytest.raises(ValueError, match=f"`{name}` must be"):
-            energy_per_run(dead, dead.call, **{name: -1 if name in ("repeats", "warm_up") else -1.0})
+            energy_per_run(dead, dead.call, **settings)
