@@ -58,7 +58,7 @@ class Adb:
         if done.code == 0 and then != "true":
             done = self.run(f"cd {shlex.quote(folder)} && {then}", timeout_s)
         if done.code:
-            raise Refused(f"{self.name} cannot write {len(files)} files to `{folder}`: {done.last_words}")
+            raise Refused(f"{self.name} cannot write {len(files)} files to `{folder}`: {done.first_words}")
 
     def pull(self, path: str, timeout_s: float) -> bytes:
         """See `Transport`."""
@@ -91,8 +91,10 @@ class Adb:
             timeout_s=timeout_s,
             on_line=on_line,
         )
-        if done.code and (match := _GONE.search(done.errors)):
-            line = next(line for line in done.errors.splitlines() if match[0] in line)
+        told = done.errors  # of a push or pull, adb tells some of it on its output, which is the board's for a command
+        told += "" if words[0] == "shell" else done.output.decode(errors="replace")
+        if done.code and (match := _GONE.search(told)):
+            line = next(line for line in told.splitlines() if match[0] in line)
             raise self._lost(line.strip())
         return done
 

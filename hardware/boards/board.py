@@ -13,12 +13,11 @@ from uuid import uuid4
 
 from hardware.boards.folder import MB, Folder, check_artifacts, check_folder, file_name
 from hardware.boards.transport import Finished, Lost, Overdue, Refused, Transport
+from hardware.boards.worker import RUNTIMES
 from hardware.measuring.protocol import Failure, Protocol, Timing
 from hardware.runtimes.artifact import Artifact
 
-_FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
 _GRACE_S = 30.0  # after which a worker that should have ended by itself is given up
-_LOCK_S = 60  # for a worker that was left alone to notice it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +53,8 @@ class Board:
     cache_mb: int = 512
 
     def __post_init__(self) -> None:
-        if self.runtime not in _FORMATS:
-            raise ValueError(f"`runtime` must be one of {', '.join(_FORMATS)}, got `{self.runtime}`")
+        if self.runtime not in RUNTIMES:
+            raise ValueError(f"`runtime` must be one of {', '.join(RUNTIMES)}, got `{self.runtime}`")
         for name, least in {"threads": 1, "timeout_s": 1, "reserve_mb": 0, "cache_mb": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be {least} or more, got {getattr(self, name)}")
@@ -107,7 +106,7 @@ class Board:
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Timing | Failure]:
         """See `Bench`."""
-        left = check_artifacts(artifacts, _FORMATS[self.runtime], reference)
+        left = check_artifacts(artifacts, RUNTIMES[self.runtime]["format"], reference)
         facts = self.facts  # whoever cannot be asked cannot measure
         found: dict[str, Timing | Failure] = {}
         job, shelf = self._job(), self._shelf()
@@ -123,9 +122,10 @@ class Board:
             sizes = {"reserve_bytes": self.reserve_mb * MB, "cache_bytes": self.cache_mb * MB}
             for name, reason in shelf.stock(job, held, left, files, **sizes).items():
                 give_up(reason, [name])
+            longest = 2 * self.timeout_s + _GRACE_S  # another's batch, and then ours
             while left:
                 heard = _Heard(progress=progress)
-                done = self._work(shlex.join(["measure", job, *found]), job, heard, self.timeout_s + _GRACE_S)
+                done = self._work(shlex.join(["measure", job, *found]), job, heard, longest)
                 for name, reason in heard.failed.items():
                     give_up(reason, [name])
                 self._check(heard, done, facts)
@@ -150,7 +150,7 @@ class Board:
             "runtime": self.runtime,
             "threads": self.threads,
             "limit_s": self.timeout_s,
-            "wait_s": _LOCK_S,
+            "wait_s": self.timeout_s,
             "reference": reference,
             "networks": {name: file_name(artifact) for name, artifact in networks.items()},
             "settings": protocol.to_dict(),

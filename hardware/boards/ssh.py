@@ -97,7 +97,7 @@ class Ssh:
                 tar.addfile(entry, io.BytesIO(content))
         done = self._call(f"cd {shlex.quote(folder)} && tar -xf - -o && {then}", timeout_s, stdin=packed.getvalue())
         if done.code:
-            raise Refused(f"{self.name} cannot write {len(files)} files to `{folder}`: {done.last_words}")
+            raise Refused(f"{self.name} cannot write {len(files)} files to `{folder}`: {done.first_words}")
 
     def pull(self, path: str, timeout_s: float) -> bytes:
         """See `Transport`."""

@@ -30,10 +30,18 @@ class Finished(NamedTuple):
     errors: str
 
     @property
+    def first_words(self) -> str:
+        """The first line that it wrote, of its errors if there are any: what `tar` and `adb` stumbled over."""
+        return self._told()[0]
+
+    @property
     def last_words(self) -> str:
-        """The last line that it wrote, of its errors if there are any."""
+        """The last line that it wrote, of its errors if there are any: what Python and `ssh` ended with."""
+        return self._told()[-1]
+
+    def _told(self) -> list[str]:
         text = self.errors.strip() or self.output.decode(errors="replace").strip()
-        return text.splitlines()[-1].strip() if text else f"exit code {self.code}"
+        return [line.strip() for line in text.splitlines()] or [f"exit code {self.code}"]
 
 
 @runtime_checkable

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LITERT = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
+LITERT = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
 """Where TFLite's interpreter may be, the newest name first."""
 
 
@@ -57,14 +57,13 @@ def measure(folder: Path, without: list[str]) -> None:
     from turns import take_turns  # pyright: ignore[reportMissingImports]  beside this file on the board
 
     job = json.loads((folder / "job.json").read_text())
-    if hasattr(signal, "alarm"):
-        signal.alarm(job["limit_s"])  # ends this process even within a network that hangs
     lock = _lock(folder.parent / "lock", job["wait_s"])
+    signal.alarm(job["limit_s"])  # ends this process even within a network that hangs
     here = facts(job["runtime"])
     _say("facts", **here)
     if here["problem"]:
         raise ValueError(here["problem"])
-    prepare = {"onnxruntime": onnx_call, "litert": litert_call}[job["runtime"]]
+    prepare = RUNTIMES[job["runtime"]]["call"]
     calls: dict[str, Callable[[], Any]] = {}
     failures: dict[str, str] = {}
     for name in (name for name in job["networks"] if name not in without):
@@ -138,6 +137,34 @@ def litert_call(model: bytes, threads: int) -> Callable[[], Any]:
     return call
 
 
+def _litert() -> Any:
+    errors = []
+    for name in LITERT:
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def litert_version() -> str:
+    """Package and version of what is found first of `LITERT`."""
+    package = _litert().__name__.split(".")[0]
+    return f"{package.replace('_', '-')} {importlib.import_module(package).__version__}"
+
+
+def onnx_version() -> str:
+    """As `OnnxRuntime.version`."""
+    return f"onnxruntime {importlib.import_module('onnxruntime').__version__}"
+
+
+RUNTIMES: dict[str, dict[str, Any]] = {
+    "onnxruntime": {"format": "onnx", "package": "onnxruntime", "version": onnx_version, "call": onnx_call},
+    "litert": {"format": "tflite", "package": "ai-edge-litert", "version": litert_version, "call": litert_call},
+}
+"""What runs networks here: of which format, installed how, and how it is asked for its version and for a call."""
+
+
 def facts(runtime: str) -> dict[str, Any]:
     """What the board is, and has of a runtime.
 
@@ -159,10 +186,11 @@ def facts(runtime: str) -> dict[str, Any]:
     except Exception as error:  # damaged installations raise anything
         found["problem"] = f"numpy cannot be imported ({_one_line(error)}); run {install} numpy` there"
         return found
+    kind = RUNTIMES[runtime]
     try:
-        found["version"] = _onnx_version() if runtime == "onnxruntime" else _litert_version()
+        found["version"] = kind["version"]()
     except Exception as error:
-        package = "onnxruntime" if runtime == "onnxruntime" else "ai-edge-litert"
+        package = kind["package"]
         found["problem"] = f"{package} cannot be imported ({_one_line(error)}); run {install} {package}` there"
     return found
 
@@ -211,25 +239,6 @@ def _lock(path: Path, wait_s: float) -> Any:
     file.write(str(os.getpid()))
     file.flush()
     return file
-
-
-def _litert() -> Any:
-    errors = []
-    for name in LITERT:
-        try:
-            return importlib.import_module(name)
-        except ImportError as error:
-            errors.append(error)
-    raise errors[0]
-
-
-def _litert_version() -> str:
-    package = _litert().__name__.split(".")[0]
-    return f"{package.replace('_', '-')} {importlib.import_module(package).__version__}"
-
-
-def _onnx_version() -> str:
-    return f"onnxruntime {importlib.import_module('onnxruntime').__version__}"
 
 
 def _processor() -> str:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hardware.boards.adb import Adb
@@ -69,16 +71,14 @@ class Server:
         raise RuntimeError((self.folder / "log").read_text())
 
     def stop(self):
-        """Ends it with all its connections, as pulling the plug does."""
+        """Ends it with its connections and all that runs there, as pulling the plug does."""
         if self.process is None:
             return
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True
-        ).stdout.split()
-        self.process.kill()
+        with suppress(psutil.NoSuchProcess):
+            for each in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
         self.process.wait()
-        for child in children:
-            os.kill(int(child), 9)
         self.process = None
 
 
@@ -206,7 +206,10 @@ def fail(text, code=1):
 if words[0] == "-s":
     if words[1] != "phone1": fail(f"error: device '{{words[1]}}' not found")
     words = words[2:]
-if mode == "absent": fail("error: no devices/emulators found")
+if mode == "absent" and words[0] == "shell": fail("error: no devices/emulators found")
+if mode == "absent":
+    print("adb: error: failed to get feature set: no devices/emulators found")  # as version 29.0.6 does: no error
+    sys.exit(1)
 if mode == "offline": fail("error: device offline")
 if mode == "unauthorized":
     fail("error: device unauthorized.\\nThis adb server's $ADB_VENDOR_KEYS is not set\\nTry 'adb kill-server'")

@@ -44,6 +44,9 @@ def test_a_phone_that_is_not_there_is_lost(adb, mode, said, monkeypatch):
     monkeypatch.setenv("ADB_MODE", mode)
     with pytest.raises(Lost, match=said):
         adb.run("echo a few words", 30.0)
+    if mode != "unplugged":
+        with pytest.raises(Lost):
+            adb.push({"a": b""}, "/nowhere", 30.0)
 
 
 def test_one_phone_of_several_is_named(adb):

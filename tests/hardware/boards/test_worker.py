@@ -4,6 +4,7 @@ import ast
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,7 +109,22 @@ def test_a_disk_that_is_full_at_the_end_is_told(job, tmp_path):
     assert not (tmp_path / "job-1" / "result.json").exists()
 
 
-def test_litert_is_looked_for_under_its_three_names():
-    # The newest of those that are installed here; its version is the package's.
+@pytest.mark.parametrize("package", ["ai_edge_litert", "tflite_runtime", "tensorflow"])
+def test_litert_is_looked_for_under_its_three_names(package, tmp_path):
+    # Stand-ins, in a Python that sees nothing else but numpy's stand-in.
+    module = {name.split(".")[0]: name for name in worker.LITERT}[package]
+    folder = tmp_path / Path(*module.split("."))
+    for parent in [*folder.parents][: module.count(".")]:
+        parent.mkdir(parents=True, exist_ok=True)
+        (parent / "__init__.py").write_text("__version__ = '2.9'")
+    folder.with_suffix(".py").write_text("Interpreter = None")
+    (tmp_path / "numpy.py").write_text("__version__ = '2.0'")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    arguments = [sys.executable, "-S", SOURCES[0], "probe", "litert"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["version"] == f"{package.replace('_', '-')} 2.9"
+
+
+def test_those_that_are_installed_here_are_found():
     assert worker.facts("litert")["version"].startswith("ai-edge-litert ")
     assert worker.facts("litert")["problem"] is None
