@@ -28,8 +28,8 @@ def test_two_campaigns_of_each_kind_are_compared(capsys, monkeypatch):
     # worked from the rows again
     ran = np.array([row["protocol_ms"] for row in result["rows"]])
     diffs = [np.median(np.abs(ran[:, i + 1] / ran[:, i] - 1)) for i in (0, 2)]
-    assert summary["median_diff"] == pytest.approx(np.median(diffs))
-    assert summary["worst_median_diff"] == pytest.approx(max(diffs))
+    assert summary["median_diff"] == pytest.approx(np.median(diffs), abs=1e-3)
+    assert summary["worst_median_diff"] == pytest.approx(max(diffs), abs=1e-3)
 
 
 def test_agreement_is_of_fractions_and_pairs():
