@@ -18,7 +18,7 @@ from experiments.files import locked, read_json, write_json
 from experiments.options import names
 from experiments.profile_file import FIGURE, PROFILE, TABLE, write_profile
 from experiments.profile_source import OnBoard, Taken
-from experiments.profile_words import Asked, asked_for
+from experiments.profile_words import Asked, asked_for, fewest
 from hardware.costs.cost import Cost
 from nas.profiling import Fitted, learn
 from search_spaces.derived.serial import short_hash
@@ -163,7 +163,7 @@ def _taken(asked: Asked, archs: np.ndarray) -> Taken:
         except KeyboardInterrupt:
             print("\nedgenas: stopped; what was measured is kept, the same command goes on", file=sys.stderr)
             sys.exit(130)
-    if len(taken.costs) < max(3, asked.folds):
+    if len(taken.costs) < fewest(asked.folds):
         first = next(iter(taken.failures.values()), "no network has a cost")
         raise ValueError(f"{len(taken.costs)} of {len(archs)} networks {asked.source.verb}: {first}")
     return taken

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -38,6 +38,7 @@ class Taken(NamedTuple):
     failures: Mapping[int, str]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Chooses networks and says what they cost."""
 

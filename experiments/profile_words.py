@@ -1,8 +1,10 @@
 """What `edgenas profile` is asked for: its words, and the objects that they describe."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import hydra
 from omegaconf import OmegaConf
 
 from experiments.build import build, check_type, describe, nearest
-from experiments.options import names
+from experiments.options import names, tree
 from experiments.plugins import named, with_search_path
 from experiments.profile_source import FromTable, OnBoard, Source
 from experiments.space_words import values
@@ -67,9 +69,10 @@ def asked_for(words: Sequence[str]) -> Asked:
     table = next((word[7:] for word in reversed(typed) if word.startswith("target=") and _of_table(word[7:])), "")
     if table:
         typed = [f"+table={table.partition('/')[0]}", *(word for word in typed if not word.startswith("target="))]
+    _check_table(table.partition("/")[0], typed)
     with hydra.initialize_config_module("experiments.configs", version_base="1.3"):
-        tree = hydra.compose("edgenas", with_search_path(typed))
-    settings: dict[str, Any] = OmegaConf.to_container(tree, resolve=True)  # pyright: ignore[reportAssignmentType]
+        composed = hydra.compose("edgenas", with_search_path(typed))
+    settings: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # pyright: ignore[reportAssignmentType]
     _check(settings, said)
     plugins, chosen = named(typed), [word.partition("=")[2] for word in typed if word.startswith("search_space=")]
     source: Source = _from_table(settings, table, said, typed) if table else _on_board(settings, said, plugins)
@@ -91,6 +94,16 @@ def _of_table(name: str) -> bool:
     return "/" in name or (name in names("table") and name not in names("target"))
 
 
+def _check_table(table: str, typed: Sequence[str]) -> None:
+    """Refuses settings that the table doesn't have; what is no table is refused where all is composed."""
+    if table in names("table"):
+        known = [name for name in tree("table", table) if name != "_target_"]
+        for word in typed:
+            section, _, name = word.partition("=")[0].partition(".")
+            if section == "table" and name not in known:
+                raise ValueError(f"there is no setting `table.{name}`{nearest(name, known, 'table.')}")
+
+
 def _more(said: Mapping[str, Any]) -> list[str]:
     """What a folder is also called by: the metric, where it is not the usual one."""
     return [said["metric"]] if said["metric"] != OWN["metric"] else []
@@ -108,10 +121,15 @@ def _check(settings: Mapping[str, Any], said: Mapping[str, Any]) -> None:
         check_type(f"`measuring.{name}`", measuring[name], hint)
     if not 0 <= settings["seed"] < 2**32:
         raise ValueError(f"`seed` must be 0 to 2**32 - 1, got {settings['seed']}")
-    least = {"measuring.folds": (measuring["folds"], 2), "n": (said["n"], max(3, measuring["folds"]))}
-    for name, (value, bound) in least.items():
-        if value < bound:
-            raise ValueError(f"`{name}` must be a whole number of at least {bound}, got {value}")
+    if measuring["folds"] < 2:
+        raise ValueError(f"`measuring.folds` must be a whole number of at least 2, got {measuring['folds']}")
+    if said["n"] < fewest(measuring["folds"]):
+        raise ValueError(f"`n` must be a whole number of at least {fewest(measuring['folds'])}, got {said['n']}")
+
+
+def fewest(folds: int) -> int:
+    """The fewest networks that can be divided into so many parts, three being left to learn from without any part."""
+    return next(n for n in count(max(3, folds)) if n - math.ceil(n / folds) >= 3)
 
 
 def _from_table(settings: Mapping[str, Any], name: str, said: Mapping[str, Any], typed: Sequence[str]) -> FromTable:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hardware.costs.cost import Cost
-from nas.profiling import learn, spread
+from nas.profiling import evenly, learn, spread
 from predictors.baselines import LinearMacs
 from search_spaces.layers import total_macs
 from search_spaces.mobile import Mobile, Stage
@@ -36,6 +36,14 @@ def test_a_small_space_gives_no_more_networks_than_it_has(key):
     rows = spread(key, space, 50)
     assert size(space) == 4
     assert len(np.unique(rows, axis=0)) == len(rows) == 4
+
+
+def test_a_pool_is_covered_evenly_on_a_log_scale():
+    # Wanted are 1, 10, 100 and 1000; 90 is nearer to 100 than 120 on a log scale (0.046 decades against 0.079).
+    pool = np.array([120.0, 1000.0, 9.0, 1.0, 90.0, 10.0])
+    assert evenly(pool, 4).tolist() == [3, 5, 4, 1]
+    assert sorted(evenly(pool, 99).tolist()) == list(range(6))
+    assert sorted(evenly(np.ones(5), 3).tolist()) == [0, 1, 2]
 
 
 def measured(layers):
