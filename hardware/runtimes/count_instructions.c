@@ -29,7 +29,7 @@ extern void qemu_plugin_register_atexit_cb(plugin_id, on_exit, void *);
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 extern uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 
-int qemu_plugin_version = 1;
+int qemu_plugin_version = PLUGIN_VERSION; /* given by who compiles it: qemu refuses those it doesn't know */
 
 static uint64_t count, begins[MOST_RANGES], ends[MOST_RANGES];
 static int ranges;

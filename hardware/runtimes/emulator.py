@@ -22,6 +22,7 @@ from search_spaces.layers import Shape
 
 PACKAGES = "qemu-user libc6-arm64-cross libstdc++6-arm64-cross gcc"
 FETCH = "python -m hardware.runtimes.emulator"
+PLUGIN_VERSIONS = range(1, 7)
 PLUGIN = Path(__file__).with_name("count_instructions.c")
 
 
@@ -88,24 +89,38 @@ class Emulator:
           ValueError: when something is missing, or the program refuses the module.
         """
         self.check()
-        compiler = shutil.which("cc")
-        if compiler is None:
-            raise ValueError(f"a C compiler is needed to count instructions; run `apt-get install {PACKAGES}`")
         image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
         counts = []
         with TemporaryDirectory() as name:
             folder = Path(name)
-            subprocess.run(
-                [compiler, "-O2", "-shared", "-fPIC", str(PLUGIN), "-o", str(folder / "count.so")], check=True
-            )
+            self._write_plugin(folder)
             for runs in (1, 2):
                 more = [f"--benchmark_min_time={runs}x"]
                 said = self._call(folder, "iree-benchmark-module", module, image, more, ["-plugin", "./count.so"])
                 found = re.search(r"^instructions: (\d+)$", said, re.MULTILINE)
                 if found is None:
-                    raise ValueError(f"`{self.qemu}` counted nothing; a qemu that takes plugins is needed")
+                    raise ValueError(f"`{self.qemu}` counted nothing; is it qemu-user?")
                 counts.append(int(found[1]))
         return counts[1] - counts[0]
+
+    def _write_plugin(self, folder: Path) -> None:
+        """Compiles the plugin for the first version of qemu's interface that this qemu takes."""
+        compiler = shutil.which("cc")
+        if compiler is None:
+            raise ValueError(f"a C compiler is needed to count instructions; run `apt-get install {PACKAGES}`")
+        made, said = folder / "count.so", ""
+        for version in PLUGIN_VERSIONS:
+            flags = ["-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={version}"]
+            subprocess.run([compiler, *flags, str(PLUGIN), "-o", str(made)], check=True)
+            command = [self.qemu, "-plugin", str(made), "-L", self.sysroot, str(self._programs / "iree-run-module")]
+            tried = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=self.timeout_s)
+            if "instructions: " in tried.stderr:
+                return
+            said = " ".join(tried.stderr.split())[:200]
+        raise ValueError(
+            f"`{self.qemu}` takes no plugins, which counting needs ({said}): those that are statically linked don't, as"
+            " Debian 13's; take one that is not, as Debian 12's"
+        )
 
     def _call(
         self,

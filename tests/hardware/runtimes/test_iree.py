@@ -48,6 +48,17 @@ def emulated():
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def counted(emulated, arm):
+    """A count of the network's instructions; not every qemu takes the plugin that counts."""
+    try:
+        return ARM.instructions(arm)
+    except ValueError as error:
+        if "takes no plugins" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
 def test_it_is_a_runtime_that_names_its_version_and_core():
     assert isinstance(HERE, Runtime)
     assert ARM.version.startswith("IREE 3.")
@@ -88,16 +99,14 @@ def test_an_emulated_core_answers_as_onnxruntime_does(arm, expected, emulated):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_instructions_are_counted_and_two_counts_are_equal(arm, emulated):
-    counts = {ARM.instructions(arm) for _ in range(2)}
-    assert len(counts) == 1
+def test_instructions_are_counted_and_two_counts_are_equal(arm, counted):
+    assert ARM.instructions(arm) == counted
     # an instruction does 4 MACs at best (128 bits of fp32); without vectors each took two, a load and the MAC itself
-    assert total_macs(LAYERS) / 4 < counts.pop() < 2 * total_macs(LAYERS)
+    assert total_macs(LAYERS) / 4 < counted < 2 * total_macs(LAYERS)
 
 
-def test_an_instruction_does_not_hang_on_the_weights(arm, emulated):
-    other = ARM.prepare(LAYERS, random_weights(LAYERS, seed=1))
-    assert ARM.instructions(other) == ARM.instructions(arm)
+def test_a_count_does_not_hang_on_the_weights(counted):
+    assert ARM.instructions(ARM.prepare(LAYERS, random_weights(LAYERS, seed=1))) == counted
 
 
 @pytest.mark.skipif(ARM.native, reason="this machine is an Arm")
@@ -164,10 +173,10 @@ def test_the_program_is_called_in_a_folder_with_the_networks_files(tmp_path):
 
 
 def test_loading_drops_out_of_a_count(tmp_path):
-    count = 'case "$*" in *=1x*) echo "instructions: 170" >&2;; *=2x*) echo "instructions: 240" >&2;; esac'
+    count = 'case "$*" in *=2x*) echo "instructions: 240" >&2;; *) echo "instructions: 170" >&2;; esac'
     assert stand_in(tmp_path, count).instructions(b"module", (2, 2, 1)) == 70  # 240 - 170: one run more
-    with pytest.raises(ValueError, match="a qemu that takes plugins is needed"):
-        stand_in(tmp_path, "true").instructions(b"module", (2, 2, 1))
+    with pytest.raises(ValueError, match=r"takes no plugins, which counting needs \(unknown option 'plugin'\)"):
+        stand_in(tmp_path, "echo \"unknown option 'plugin'\" >&2; exit 1").instructions(b"module", (2, 2, 1))
 
 
 def test_emulated_programs_that_fail_or_hang_are_reported(tmp_path):
