@@ -160,7 +160,10 @@ def _output(position: int, layer: Layer, x: Sequence[Array], weight: Get) -> Arr
 def _convolved(layer: Conv | Depthwise, x: Array, weight: Get) -> Array:
     above, below, left, right = padding_of(layer)
     groups = layer.groups if isinstance(layer, Conv) else layer.shape[-1]
-    kernel, around = weight("weight"), ((above, below), (left, right))
+    # a negative padding crops; XLA's convolution on a CPU would read beyond the image for it
+    rows, columns = (slice(max(-a, 0), min(b, 0) or None) for a, b in ((above, below), (left, right)))
+    x, around = x[:, rows, columns], tuple((max(a, 0), max(b, 0)) for a, b in ((above, below), (left, right)))
+    kernel = weight("weight")
     y = _windows(x, kernel, layer.stride, around, dilation=layer.dilation, groups=groups)
     return y + weight("bias") if layer.bias else y
 

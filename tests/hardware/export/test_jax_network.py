@@ -56,6 +56,14 @@ def test_attention_with_relative_positions(class_token, lively):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_negative_padding_crops(lively):
+    graph = Graph((9, 9, 4))
+    odd = graph.conv(0, 6, "odd", 1, 2, padding=(-1, 1, -1, 1))  # what the other paths of DARTS's reductions read
+    graph.conv(odd, 6, "cut", 3, padding=(1, -2, 0, -1))
+    ours, theirs = both(tuple(graph.layers), lively(graph.layers))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_an_image_stays_one(lively):
     graph = Graph((6, 5, 3))
     graph.sum(graph.conv(0, 4, "a", 3), graph.conv(0, 4, "b"))
