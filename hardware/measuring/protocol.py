@@ -23,7 +23,8 @@ and 0.990. The reference gained nothing here; it is kept for clocks that change 
 on later.
 
 Rounds in which the reference stands out are taken again since then. Medians of four pairs of campaigns, 40 networks of
-0.04-0.1 ms, a load of 8-9 on the two cores: 0.75 % between two campaigns and tau 0.974 without, 0.53 % and 0.984 with. `python -m experiments.benchmarks.measurement` measures it again.
+0.04-0.1 ms, at a load of 8-9 on the two cores: 0.75 % between two campaigns and tau 0.974 without, 0.53 % and 0.984
+with. `python -m experiments.benchmarks.measurement` measures it again.
 """
 
 import dataclasses
