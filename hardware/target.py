@@ -61,11 +61,12 @@ class Target:
                     f"target `{self.name}`: `precision` must be one of {self.runtime.precisions}, which its runtime"
                     f" runs; got `{self.precision}`"
                 )
-            if self.runtime.threads != self.threads:
-                raise ValueError(
-                    f"target `{self.name}`: the runtime's `threads` must be the target's {self.threads},"
-                    f" got {self.runtime.threads}"
-                )
+            for part, runs in (("runtime", self.runtime), ("board", self.board)):
+                if runs is not None and runs.threads != self.threads:
+                    raise ValueError(
+                        f"target `{self.name}`: the {part}'s `threads` must be the target's {self.threads},"
+                        f" got {runs.threads}"
+                    )
             if self.protocol.pin and self.threads > 1:
                 raise ValueError(
                     f"target `{self.name}`: {self.threads} threads need more than one core; set `pin` false"

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.files import read_json
 from experiments.parts import Run
-from experiments.steps.latency import MEASURED, network_of, timed
+from experiments.steps.latency import MEASURED, measured, network_of
 from experiments.winner import save
 from hardware.costs.cost import Cost
 from hardware.export.onnx_export import to_onnx
@@ -48,13 +48,17 @@ def answer(run: Run, params: Any, best: list[Judged]) -> tuple[list[dict[str, An
                 **run.settings["fine_tune"],
             )
             bar.update()
-    measured = _measure_front(run, params, best, list(chosen.values()))
-    networks = [_deliver(run, role, judged, finished[role], measured) for role, judged in chosen.items()]
-    return networks, [_front_row(run, judged, measured) for judged in best]
+    anew = _measure_front(run, params, best, list(chosen.values()))
+    networks = [_deliver(run, role, judged, finished[role], anew) for role, judged in chosen.items()]
+    return networks, [_front_row(run, judged, anew) for judged in best]
 
 
-def _measure_front(run: Run, params: Any, best: list[Judged], chosen: list[Judged]) -> dict[tuple[int, ...], Cost]:
-    """Latencies of the front (evenly picked where it is long), measured anew for this run."""
+Measured = dict[tuple[int, ...], list[Cost]]
+"""Measured costs by architecture."""
+
+
+def _measure_front(run: Run, params: Any, best: list[Judged], chosen: list[Judged]) -> Measured:
+    """Latencies of the front (evenly picked where it is long), measured anew for this run; energies, with a meter."""
     if not run.parts.target.measurable:
         return {}
     count = min(run.settings["measuring"]["front"], len(best))
@@ -64,12 +68,13 @@ def _measure_front(run: Run, params: Any, best: list[Judged], chosen: list[Judge
     networks: dict[str, Network] = {str(arch): network_of(run, supernet, np.array(arch, np.int32)) for arch in archs}
     # On the scale of the measurements that the predictor learned from: the machine may be slower or faster by now.
     scale = read_json(run.folder / MEASURED)["reference_ms"]
-    return dict(zip(archs, timed(run, networks, "front", reuse=False, reference_ms=scale), strict=True))
+    found = measured(run, networks, "front", reuse=False, reference_ms=scale)
+    for name, failure in {**found.failures, **found.energy_failures}.items():
+        run.console.say(f"{name} was not measured: {failure.reason}")
+    return {arch: [got[str(arch)] for got in (found.costs, found.energies) if str(arch) in got] for arch in archs}
 
 
-def _deliver(
-    run: Run, role: str, judged: Judged, done: Finished, measured: dict[tuple[int, ...], Cost]
-) -> dict[str, Any]:
+def _deliver(run: Run, role: str, judged: Judged, done: Finished, anew: Measured) -> dict[str, Any]:
     """Exports one network, checks the export against JAX, saves its folder, and says what it is worth."""
     arch, space = np.array(judged.arch, np.int32), run.parts.space
     layers = space.layers(arch)
@@ -84,8 +89,7 @@ def _deliver(
     if difference > PARITY:
         raise ValueError(f"the ONNX of `{role}` differs from JAX by {difference:.2g}, more than {PARITY}; report this")
     costs = [cost.to_dict() for label, cost in judged.costs.items() if label not in NOT_SHOWN]
-    if judged.arch in measured:
-        costs.append(measured[judged.arch].to_dict())
+    costs += [cost.to_dict() for cost in anew.get(judged.arch, [])]
     facts = {
         "role": role,
         "test_accuracy": done.test_accuracy,
@@ -112,8 +116,8 @@ def _deliver(
     return {**facts, "arch": list(judged.arch), "folder": folder, "options": options(space, arch)}
 
 
-def _front_row(run: Run, judged: Judged, measured: dict[tuple[int, ...], Cost]) -> dict[str, Any]:
+def _front_row(run: Run, judged: Judged, anew: Measured) -> dict[str, Any]:
     costs = [{"label": label, **cost.to_dict()} for label, cost in judged.costs.items()]
-    if judged.arch in measured:
-        costs.append({"label": f"latency_ms@{run.parts.target.name}", **measured[judged.arch].to_dict()})
+    for cost in anew.get(judged.arch, []):
+        costs.append({"label": f"{cost.name}@{run.parts.target.name}", **cost.to_dict()})
     return {"arch": list(judged.arch), "costs": costs}

@@ -91,20 +91,6 @@ def measured(
         )
 
 
-def timed(
-    run: Run, networks: Mapping[str, Network], campaign: str, *, reuse: bool, reference_ms: float | None = None
-) -> list[Cost]:
-    """Measured latencies of networks on the run's target, in their order.
-
-    Raises:
-      ValueError: when one of them cannot be measured.
-    """
-    found = measured(run, networks, campaign, reuse=reuse, reference_ms=reference_ms)
-    for name, failure in found.failures.items():
-        raise ValueError(f"network `{name}` cannot be measured: {failure.reason}")
-    return list(found.costs.values())
-
-
 def learn_latency(run: Run, sampled: Int[np.ndarray, "networks choices"], costs: list[Cost]) -> Fitted | None:
     """The fitted predictor and its cross-validation; None where nothing was measured."""
     if not costs:

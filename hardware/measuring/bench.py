@@ -15,6 +15,11 @@ from hardware.runtimes.runtime import Runtime
 class Bench(Interface):
     """Times artifacts against each other."""
 
+    @property
+    def threads(self) -> int:
+        """How many threads a network may use there."""
+        ...
+
     def host(self) -> str:
         """The machine that times, as far as times hang on it.
 
@@ -57,6 +62,11 @@ class Here:
     """
 
     runtime: Runtime
+
+    @property
+    def threads(self) -> int:
+        """The runtime's."""
+        return self.runtime.threads
 
     def host(self) -> str:
         """This machine."""

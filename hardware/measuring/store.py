@@ -10,7 +10,7 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,6 +179,8 @@ def _measurement(said: Mapping[str, Any]) -> Measurement:
 
 
 def _processor() -> str:
+    with suppress(OSError):  # a board of an Arm chip says here what it is; /proc/cpuinfo knows its cores at the most
+        return Path("/proc/device-tree/model").read_text().strip("\0\n ")
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
