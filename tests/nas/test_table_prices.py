@@ -52,15 +52,16 @@ def test_a_search_finds_cells_under_a_quoted_bound(prices, folder, tmp_path):
         quoted(judge, prices),
         objectives,
         key=jax.random.key(0),
-        evaluations=200,
+        evaluations=300,
         study=Study(tmp_path / "study.sqlite", {"quoted": judge.source}),
         name="cells",
     )
     fits = [row for row in judged if row.costs[prices.label].value <= bound]
     best = min(row.costs["val_error"].value for row in fits)
-    # Among the best per cent of the cells that keep the bound, by brute force over the table.
+    # Of 300 cells drawn by chance 90 keep the bound; their best is the 52nd, on average, of all 4688 that do.
     allowed = np.sort(judge.val_error[latency <= bound])
-    assert np.searchsorted(allowed, best) < 0.01 * len(allowed)
+    assert len(allowed) == 4688
+    assert np.searchsorted(allowed, best) < 4689 / 91
 
 
 def test_a_table_of_samples_prices_only_those(folder):
