@@ -3,6 +3,7 @@
 import platform
 import struct
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +14,8 @@ from hardware.runtimes.emulator import Emulator
 from hardware.runtimes.iree import Iree
 from hardware.runtimes.onnx_runtime import OnnxRuntime
 from hardware.runtimes.runtime import Runtime
+from search_spaces.derived.sampling import sample
+from search_spaces.examples import EXAMPLES
 from search_spaces.graph import Graph
 from search_spaces.layers import total_macs
 
@@ -68,6 +71,16 @@ def test_it_is_a_runtime_that_names_its_version_and_core():
 def test_compiled_networks_answer_as_onnxruntime_does(here, expected):
     assert (here.format, here.precision, here.input_shape) == ("vmfb", "fp32", (32, 32, 3))
     np.testing.assert_allclose(HERE.run(here, IMAGES), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", EXAMPLES, ids=lambda space: type(space).__name__)
+def test_networks_of_every_family_of_spaces_are_compiled(space, lively):
+    layers = tuple(space.layers(np.asarray(sample(jax.random.key(1), space, 1))[0]))
+    weights = lively(layers)
+    images = np.random.default_rng(0).normal(size=(1, *layers[0].shape)).astype(np.float32)
+    expected = OnnxRuntime().run(OnnxRuntime().prepare(layers, weights), images)
+    np.testing.assert_allclose(HERE.run(HERE.prepare(layers, weights), images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_timed_runs_the_network(here):
