@@ -63,7 +63,7 @@ def to_tflite(
     with quiet():
         tf = need("tensorflow", "tflite")
         image = tf.TensorSpec((1, *source.layers[0].shape), tf.float32, "image")
-        network = tf.function(lambda image: _network(TfGraph(tf, source), image), autograph=False)
+        network = tf.function(lambda image: _network(TfGraph(tf, source, precision == "int8"), image), autograph=False)
         concrete = network.get_concrete_function(image)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
         if precision != "fp32":
@@ -102,7 +102,7 @@ def _written(graph: TfGraph, position: int, image: Any) -> Tensor:
         case Norm():
             return tflite_images.normalisation(graph, layer)
         case Activation():
-            return tflite_images.activation(graph, layer)
+            return tflite_images.activation(graph, position, layer)
         case GlobalPool():
             return tflite_images.global_pool(graph, position)
         case AvgPool():

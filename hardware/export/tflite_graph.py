@@ -34,12 +34,14 @@ class TfGraph:
     Attributes:
       tf: the TensorFlow module, which is imported where it is needed only.
       source: what is written.
+      integers: whether the file will hold integers.
       tensors: of each layer.
     """
 
-    def __init__(self, tf: Any, source: Source):
+    def __init__(self, tf: Any, source: Source, integers: bool):
         self.tf = tf
         self.source = source
+        self.integers = integers
         self.layers, self.readers = source.layers, source.readers
         self.tensors: list[Tensor] = []
         self._as: dict[tuple[int, Layout], Any] = {}
@@ -79,6 +81,14 @@ class TfGraph:
     def constant(self, values: np.ndarray) -> Any:
         """Numbers of the network, in float32."""
         return self.tf.constant(np.ascontiguousarray(values, np.float32).reshape(values.shape))
+
+    def bias(self, position: int, values: np.ndarray) -> Any:
+        """What the layer at `position` adds to each channel, in float32.
+
+        Equal constants become one tensor. As an integer a bias has the scale of its own layer's input, but a shared one
+        gets that of the first: so that none are equal, each differs by some millionths.
+        """
+        return self.constant(np.asarray(values * (1 + position * 2.0**-22)) if self.integers else values)
 
     def weight(self, position: int, name: str) -> np.ndarray:
         """A weight of a layer, in float64."""

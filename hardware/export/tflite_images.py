@@ -47,7 +47,7 @@ def convolution(graph: TfGraph, position: int, layer: Conv | Depthwise) -> Tenso
         padding=mode,
         dilations=(1, layer.dilation, layer.dilation, 1),
     )
-    return Tensor(value if bias is None else tf.nn.bias_add(value, graph.constant(bias)), "image")
+    return Tensor(value if bias is None else tf.nn.bias_add(value, graph.bias(position, bias)), "image")
 
 
 def dense(graph: TfGraph, position: int, layer: Dense) -> Tensor:
@@ -55,7 +55,7 @@ def dense(graph: TfGraph, position: int, layer: Dense) -> Tensor:
     weight, bias = graph.source.folded(position, layer)
     layout: Layout = "vector" if layer.shape[:2] == (1, 1) else "tokens"
     value = graph.tf.matmul(graph.read(layer.inputs[0], layout), graph.constant(weight))
-    return Tensor(value if bias is None else graph.tf.nn.bias_add(value, graph.constant(bias)), layout)
+    return Tensor(value if bias is None else graph.tf.nn.bias_add(value, graph.bias(position, bias)), layout)
 
 
 def normalisation(graph: TfGraph, layer: Norm) -> Tensor:
@@ -69,8 +69,11 @@ def normalisation(graph: TfGraph, layer: Norm) -> Tensor:
     return Tensor(graph.read(source, layout) * factor + offset, layout)
 
 
-def activation(graph: TfGraph, layer: Activation) -> Tensor:
-    """A nonlinearity; the converter knows hard-swish, GELU and ReLUs by their formulas."""
+def activation(graph: TfGraph, position: int, layer: Activation) -> Tensor:
+    """A nonlinearity; the converter knows hard-swish, GELU and ReLUs by their formulas.
+
+    It puts hard-sigmoid's 3 into the bias of the layer before.
+    """
     tf, (value, layout) = graph.tf, graph.tensors[layer.inputs[0]]
     match layer.kind:
         case "relu":
@@ -80,7 +83,7 @@ def activation(graph: TfGraph, layer: Activation) -> Tensor:
         case "hard_swish":
             value = value * tf.nn.relu6(value + 3.0) * (1 / 6)
         case "hard_sigmoid":
-            value = tf.nn.relu6(value + 3.0) * (1 / 6)
+            value = tf.nn.relu6(value + graph.bias(position, np.array(3.0))) * (1 / 6)
         case "gelu":
             value = tf.nn.gelu(value)
         case "swish":

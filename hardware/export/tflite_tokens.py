@@ -71,7 +71,7 @@ def _patches(graph: TfGraph, position: int, layer: PatchEmbed) -> Any:
     tf = graph.tf
     image, kernel = graph.read(layer.inputs[0], "image"), graph.constant(graph.weight(position, "weight"))
     squares = tf.nn.conv2d(image, kernel, layer.patch, "VALID")
-    squares = tf.nn.bias_add(squares, graph.constant(graph.weight(position, "bias")))
+    squares = tf.nn.bias_add(squares, graph.bias(position, graph.weight(position, "bias")))
     return tf.reshape(squares, (layer.shape[0], layer.shape[-1]))
 
 

@@ -272,6 +272,16 @@ def test_a_pool_joined_to_others_leaves_no_floats(lively):
     agree(graph, lively, shape=(6,), precision="int8")
 
 
+def test_equal_biases_keep_their_own_scales(lively):
+    """Constants that are equal become one; integers of a bias are in units of what its own layer reads."""
+    graph = Graph((4, 4, 3))
+    x = graph.global_pool(0)
+    for path in ("a", "b", "c"):  # without a bias: 3 is all that a hard sigmoid leaves in each
+        gate = graph.activation(graph.dense(x, 3, path, bias=False), "hard_sigmoid")
+        x = graph.concat([gate, graph.dense(x, 3, f"{path}{path}")])
+    agree(graph, lively, shape=(6,), precision="int8")
+
+
 def test_half_precision_halves_the_file(lively):
     graph = Graph((8, 8, 3))
     graph.conv(graph.conv(0, 64, "a", 3), 64, "b", 3)
