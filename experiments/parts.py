@@ -9,6 +9,7 @@ import jax
 
 from experiments.build import build
 from experiments.console import Console
+from experiments.profile_file import read_profile
 from experiments.settings import objectives_of
 from experiments.teacher import teacher_of
 from experiments.tracking import Tracking
@@ -105,6 +106,8 @@ def assemble(settings: Mapping[str, Any], calibration_key: jax.Array) -> Parts:
             )
     check_reachable(space, prices, [o for o in objectives if o.label not in to_come])
     training: Training = build(settings["training"], plugins)
+    if (profile := settings["measuring"]["profile"]) is not None:  # refused now rather than after training
+        read_profile(Path(profile), plugins).measured(space, target.name)
     data = source.load()
     teacher = None
     if training.teacher is not None:

@@ -28,7 +28,7 @@ NUMBERS = {
 TYPES: dict[str, Any] = {
     **dict.fromkeys(NUMBERS, int),
     **dict.fromkeys(("output", "measuring.store"), str),
-    **dict.fromkeys(("resume", "compile_cache", "supernet.from"), str | None),
+    **dict.fromkeys(("resume", "compile_cache", "supernet.from", "measuring.profile"), str | None),
     "plugins": tuple[str, ...],
     "measuring.reuse": bool,
     "distributed.coordinator": str | None,

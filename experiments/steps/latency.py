@@ -1,6 +1,7 @@
 """Steps: measure sampled networks on the target, and learn its latency from them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Int
 
 from experiments.files import read_json, write_json
 from experiments.parts import Run
+from experiments.profile_file import read_profile
 from hardware.costs.cost import Cost
 from hardware.measuring.campaign import Outcome, measure_networks, reference_time
 from hardware.runtimes.artifact import Network
@@ -25,10 +27,12 @@ def measure_samples(run: Run, supernet: Any) -> tuple[Int[np.ndarray, "networks 
     if not target.measurable:
         console.say(f"{target.name} cannot be run from this machine: its costs are modelled, none is measured")
         return np.zeros((0, len(space.choices)), np.int32), []
-    path = run.folder / MEASURED
+    path, profile = run.folder / MEASURED, run.settings["measuring"]["profile"]
+    if profile is not None and not path.exists():
+        write_json(path, read_profile(Path(profile), run.settings["plugins"]).measured(space, target.name))
     if path.exists():
         kept = read_json(path)
-        console.say(f"{len(kept['archs'])} networks measured before, from {path}")
+        console.say(f"{len(kept['archs'])} networks measured before, from {profile or path}")
         return np.array(kept["archs"], np.int32), [Cost(**cost) for cost in kept["costs"]]
     sampled = spread(run.keys["sample"], space, run.settings["measuring"]["networks"])
     networks: dict[str, Network] = {}

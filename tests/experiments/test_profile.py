@@ -315,3 +315,23 @@ def test_help_names_predictors_and_tables(main, capsys):
     shown = capsys.readouterr().out
     for phrase in ("edgenas profile target=", "kernels", "help_nas_bench_201", "hw_nas_bench_360", "--json"):
         assert phrase in shown
+
+
+@pytest.mark.slow
+def test_a_run_learns_from_a_profile_instead_of_measuring(edgenas, profiled, tmp_path):
+    profile = f"measuring.profile={profiled / 'profiles' / 'host_cpu_mobile'}"
+    folder = tmp_path / "run"
+    done = edgenas(*edgenas.whole(folder), profile, f"output={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert f"10 networks measured before, from {profiled}" in done.stdout
+    kept = json.loads((folder / "measured.json").read_text())
+    assert kept["archs"] == space_of(profiled)[0].archs.tolist()
+
+
+def test_a_profile_of_another_space_is_refused_before_anything_is_trained(edgenas, refused, profiled, tmp_path):
+    profile = f"measuring.profile={profiled / 'profiles' / 'host_cpu_mobile'}"
+    line = refused(*edgenas.whole(tmp_path / "run"), profile, "search_space.kernels=[3]")
+    assert "is of another space: `kernels` differs" in line
+    line = refused(*edgenas.whole(tmp_path / "run"), f"measuring.profile={tmp_path}")
+    assert f"`{tmp_path}` holds no profile" in line
+    assert not (tmp_path / "run").exists()

@@ -49,6 +49,8 @@ class Writer:
 class Board:
     """Answers batch by batch: True measures, a text says why the batch was lost, `gone` fails it as boards may."""
 
+    threads = 1
+
     def __init__(self, *answers, gone=()):
         self.answers, self.gone, self.seen = list(answers), gone, []
 
