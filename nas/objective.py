@@ -2,20 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hardware.costs.additive import NetworkCost
 from hardware.costs.cost import Cost
+from hardware.costs.population import COUNTED, CostTables, cost_tables, population
+from hardware.costs.precision import Precision
 from hardware.target import Target
 from predictors.features import features
-from search_spaces.derived.bounds import bounds, descend
-from search_spaces.layers import total_macs, total_params
+from search_spaces.derived.bounds import Extreme, bounds, descend
+from search_spaces.derived.factors import factors, gather
+from search_spaces.derived.highest import least_highest
+from search_spaces.layers import Layer, total_macs, total_params
 from search_spaces.space import Space, smallest
 
 ADDITIVE = ("macs", "params")
-"""Costs whose lowest value over a space is known exactly; of others it is found by changing one gene at a time."""
+"""Costs that depend on no target."""
+
+FEATURES = "features"
+"""The name, among a precision's tables, of what predictors learn from; no target's."""
 
 INFEASIBLE = 1e6
 """Above every cost that occurs: what breaks a bound is worse than all that keeps it, and by its violation."""
@@ -61,6 +70,7 @@ class Prices:
     def __init__(self, space: Space, targets: Sequence[Target], predictors: Mapping[str, tuple[Any, Any]]):
         """Takes the targets and, by target name, a predictor of latency with its fitted weights."""
         self.space, self.targets, self.predictors = space, targets, predictors
+        self._tables: Mapping[Precision, CostTables] | None = None
 
     def __call__(self, arch: Int[Any, " choices"]) -> dict[str, Cost]:
         """The costs of one architecture, by column name."""
@@ -84,6 +94,71 @@ class Prices:
                     target=target.name,
                 )
         return costs
+
+    def population(self, archs: Int[Any, "pop choices"]) -> dict[str, Float[np.ndarray, " pop"]]:
+        """The values of the same costs of a whole population, by column name.
+
+        They are gathered from tables that the first call finds, in some seconds for a large space
+        (`hardware/costs/population.py`). Whole numbers are equal to those of one by one, others to 9 digits.
+
+        Raises:
+          ValueError: when a row is not of the space.
+        """
+        if not self.targets:
+            return {name: gather(factors(self.space, name), archs).astype(np.float64) for name in ADDITIVE}
+        priced = {precision: population(found, archs) for precision, found in self._found().items()}
+        values = {name: priced[self.targets[0].precision][name] for name in ADDITIVE}
+        for target in self.targets:
+            of_target = priced[target.precision]
+            names = _modelled_names(self.space, target)
+            further = [name for name in names if name not in COUNTED]
+            for name in names:
+                values[f"{name}@{target.name}"] = (
+                    of_target[target.name].reshape(len(archs), -1)[:, further.index(name)]
+                    if name in further
+                    else of_target[name]
+                )
+            if target.name in self.predictors:
+                predictor, weights = self.predictors[target.name]
+                values[f"latency_ms@{target.name}"] = predictor.predict(weights, of_target[FEATURES])[0]
+        return {label: np.asarray(column, np.float64) for label, column in values.items()}
+
+    def lowest(self, objective: Objective) -> Extreme | None:
+        """The lowest value that any architecture of the space has, where it can be told exactly; None elsewhere."""
+        target = next((target for target in self.targets if target.name == objective.target), None)
+        if target is None:
+            return None
+        found = cost_tables(self.space, target.precision)
+        try:
+            if objective.cost == "peak_bytes" and objective.cost in found.found:
+                return least_highest(found.found[objective.cost])
+            tables = found.factors(objective.cost)
+            return None if tables is None else bounds(self.space, tables).lowest
+        except ValueError:  # too many choices interact
+            return None
+
+    def _found(self) -> Mapping[Precision, CostTables]:
+        """The tables for each precision of a target: of what is counted, modelled, and predicted from."""
+        if self._tables is None:
+            functions: dict[Precision, dict[str, NetworkCost]] = {}
+            for target in self.targets:
+                own = functions.setdefault(target.precision, {})
+                further = [name for name in _modelled_names(self.space, target) if name not in COUNTED]
+                if further:
+                    own[target.name] = partial(_modelled, target, further)
+                if target.name in self.predictors:
+                    own[FEATURES] = features
+            self._tables = {precision: cost_tables(self.space, precision, own) for precision, own in functions.items()}
+        return self._tables
+
+
+def _modelled_names(space: Space, target: Target) -> list[str]:
+    return list(target.modelled(space.layers(smallest(space))))
+
+
+def _modelled(target: Target, names: Sequence[str], layers: Sequence[Layer]) -> list[float]:
+    costs = target.modelled(tuple(layers))
+    return [costs[name].value for name in names]
 
 
 def cost_matrix(judged: Sequence[Judged], objectives: Sequence[Objective]) -> Float[np.ndarray, "pop objectives"]:
@@ -129,6 +204,8 @@ def check_reachable(space: Space, prices: Prices, objectives: Sequence[Objective
             lowest = bounds(space, objective.cost).lowest
         else:
             lowest = descend(space, lambda row, label=objective.label: prices(row)[label].value, smallest(space), 1)
+            if lowest.value > objective.bound:  # going downhill may have stuck
+                lowest = prices.lowest(objective) or lowest
         if lowest.value > objective.bound:
             raise ValueError(
                 f"found no network with {objective.label} at most {objective.bound:g}; the lowest reached is"

@@ -53,8 +53,12 @@ def peak_bytes(layers: Sequence[Layer], precision: Precision) -> int:
       precision: of activations.
     """
     layers = alive(layers)
-    steps = kernels(layers)
-    return max(values_held(layers, steps), default=0) * WIDTHS[precision].activation // 8
+    return peak_of(values_held(layers, kernels(layers)), precision)
+
+
+def peak_of(held: Sequence[int], precision: Precision) -> int:
+    """The bytes of the most values held at once."""
+    return max(held) * WIDTHS[precision].activation // 8
 
 
 def values_held(layers: Sequence[Layer], steps: Sequence[Kernel]) -> list[int]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from hardware.costs.memory import flash_bytes, peak_bytes
+from hardware.costs.kernels import kernels
+from hardware.costs.memory import kernel_weight_bytes, peak_of, stored_bytes, values_held
 from hardware.costs.precision import Precision
-from hardware.costs.traffic import activation_bytes, macs_per_byte, weight_bytes
+from hardware.costs.traffic import kernel_activation_bytes, per_byte
+from search_spaces.alive import alive
 from search_spaces.layers import Layer, total_macs, total_params
 
 
@@ -17,12 +19,16 @@ def network_costs(layers: Sequence[Layer], precision: Precision) -> dict[str, in
       `macs_per_byte` (arithmetic intensity), `peak_bytes` (activations alive at once) and `flash_bytes` (weights and
       biases at rest).
     """
+    running = alive(layers)
+    steps = kernels(running)
+    moved = sum(kernel_activation_bytes(kernel, precision) for kernel in steps)
+    stored = sum(stored_bytes(kernel, precision) for kernel in steps)
     return {
         "params": total_params(layers),
         "macs": total_macs(layers),
-        "weight_bytes": weight_bytes(layers, precision),
-        "activation_bytes": activation_bytes(layers, precision),
-        "macs_per_byte": macs_per_byte(layers, precision),
-        "peak_bytes": peak_bytes(layers, precision),
-        "flash_bytes": flash_bytes(layers, precision),
+        "weight_bytes": sum(kernel_weight_bytes(kernel, precision) for kernel in steps),
+        "activation_bytes": moved,
+        "macs_per_byte": float(per_byte(sum(kernel.macs for kernel in steps), moved + stored)),
+        "peak_bytes": peak_of(values_held(running, steps), precision),
+        "flash_bytes": stored,
     }

@@ -14,25 +14,26 @@ from jaxtyping import Float, Shaped
 
 from hardware.costs.additive import NetworkCost, Shares, chains, row_of
 from hardware.costs.kernels import kernels
-from hardware.costs.memory import kernel_weight_bytes, stored_bytes, values_held
+from hardware.costs.memory import kernel_weight_bytes, peak_of, stored_bytes, values_held
 from hardware.costs.network import network_costs
-from hardware.costs.precision import WIDTHS, Precision
-from hardware.costs.traffic import kernel_activation_bytes
+from hardware.costs.precision import Precision
+from hardware.costs.traffic import kernel_activation_bytes, per_byte
 from search_spaces.alive import alive
 from search_spaces.derived.factors import Factors, one_of
 from search_spaces.derived.joined import Joined, gather, joined
-from search_spaces.derived.slot_costs import Readings, SlotCosts
+from search_spaces.derived.slot_costs import Readings, SlotCosts, paths_of
 from search_spaces.derived.tables import NoTablesError, Tables, tables
 from search_spaces.layers import Layer, macs, params
 from search_spaces.space import Space, canonical, check_archs, largest, option_counts, smallest
 
 LAYERS = ("params", "macs")
-KERNELS = ("weight_bytes", "activation_bytes", "kernel_macs", "flash_bytes")
+STORED = ("weight_bytes", "flash_bytes", "kernel_macs")
+MOVED = ("activation_bytes",)
 HIGHEST = ("peak_bytes",)
-OF_KERNELS = ("weight_bytes", "activation_bytes", "macs_per_byte", "flash_bytes")
-COUNTED = (*LAYERS, *OF_KERNELS, *HIGHEST)
+COUNTED = ("params", "macs", "weight_bytes", "activation_bytes", "macs_per_byte", "peak_bytes", "flash_bytes")
 """What is counted of every architecture; `network_costs` says what each is."""
 
+KERNELS = slice(len(LAYERS), len(LAYERS) + len(STORED) + len(MOVED))  # among the costs that are read
 PROBED = 12  # architectures on which a function is held to its sum over kernels
 BITS = 50  # of a function's values that tables keep, below the highest bit of what the probed networks cost
 KEPT = 65_536  # networks whose costs are kept where no tables hold them
@@ -64,7 +65,7 @@ class CostTables:
 
     def factors(self, name: str) -> Factors | None:
         """The tables of one counted cost that adds up, e.g. for `bounds`; None where it has none."""
-        for names in (LAYERS, KERNELS):
+        for names in (LAYERS, STORED, MOVED):
             if name in names and names[0] in self.found:
                 return one_of(self.found[names[0]], names.index(name), name)
         return None
@@ -93,7 +94,7 @@ def _cost_tables(space: Space, precision: Precision, functions: tuple[tuple[str,
     shares = {name: Shares(cost) for name, cost in functions}
     shares = {name: share for name, share in shares.items() if all(map(share.add_up, probes))}
     quanta = {name: _quantum(share, probes) for name, share in shares.items()}
-    families: list[tuple[str, ...]] = [LAYERS, KERNELS]
+    families: list[tuple[str, ...]] = [LAYERS, STORED, MOVED]
     families += [(name,) * len(quantum) for name, quantum in quanta.items()]
     names = [name for family in families for name in family]
     reader = _Reader(precision, shares, quanta)
@@ -105,7 +106,9 @@ def _cost_tables(space: Space, precision: Precision, functions: tuple[tuple[str,
         try:
             found[family[0]] = tables(measure, columns, combine, family[0])
         except NoTablesError:
-            direct += OF_KERNELS if family == KERNELS else dict.fromkeys(family)
+            direct += dict.fromkeys(family)
+    if {"kernel_macs", *MOVED} & set(direct):
+        direct = [name for name in direct if name != "kernel_macs"] + ["macs_per_byte"]
     summed = tuple(name for family in families if family[0] in found for name in family)
     return CostTables(
         space=space,
@@ -142,8 +145,8 @@ def population(found: CostTables, archs: Any) -> dict[str, Shaped[np.ndarray, "p
         costs[name] = costs[name][:, 0] if costs[name].shape[1] == 1 else costs[name]
     if highest.shape[1]:
         costs["peak_bytes"] = highest[:, 0]
-    if (of_kernels := costs.pop("kernel_macs", None)) is not None:
-        costs["macs_per_byte"] = of_kernels / np.maximum(costs["activation_bytes"] + costs["flash_bytes"], 1)
+    if "macs_per_byte" not in found.direct:
+        costs["macs_per_byte"] = per_byte(costs["kernel_macs"], costs["activation_bytes"] + costs["flash_bytes"])
     if found.direct:
         costs |= _direct(found, rows)
     return {name: costs[name] for name in (*COUNTED, *found.functions)}
@@ -176,7 +179,7 @@ class _Reader:
 
     def __init__(self, precision: Precision, shares: Mapping[str, Shares], quanta: Mapping[str, np.ndarray]):
         self._precision, self._shares, self._quanta = precision, shares, quanta
-        self._costs = len(LAYERS) + len(KERNELS) + sum(map(len, quanta.values())) + len(HIGHEST)
+        self._costs = KERNELS.stop + sum(map(len, quanta.values())) + len(HIGHEST)
 
     def __call__(self, layers: tuple[Layer, ...]) -> Readings:
         running = alive(layers)
@@ -186,21 +189,20 @@ class _Reader:
         values = np.zeros((len(layers) + 1 + len(parts), self._costs), np.int64)
         values[: len(layers), : len(LAYERS)] = [(params(layer), macs(layer)) for layer in layers]
         held = iter(values_held(running, steps))
-        width = WIDTHS[self._precision].activation
         own = values[len(layers) :]
-        own[0, -1] = next(held) * width // 8
+        own[0, -1] = peak_of([next(held)], self._precision)
         for row, (layer, *_) in zip(own[1:], parts, strict=True):
             if (kernel := of_chain.get(id(layer))) is not None:
-                row[len(LAYERS) : len(LAYERS) + len(KERNELS)] = self._of(kernel)
-                row[-1] = next(held) * width // 8
-        at = len(LAYERS) + len(KERNELS)
+                row[KERNELS] = self._of(kernel)
+                row[-1] = peak_of([next(held)], self._precision)
+        at = KERNELS.stop
         for name, share in self._shares.items():
             quantum = self._quanta[name]
             own[:, at : at + len(quantum)] = np.rint(share(running, parts) / quantum)
             at += len(quantum)
-        return Readings([*(layer.path for layer in layers), "", *(part[0].path for part in parts)], values)
+        path = {id(layer): path for layer, path in zip(running, paths_of(running), strict=True)}
+        return Readings([*paths_of(layers), "", *(path[id(part[0])] for part in parts)], values)
 
     def _of(self, kernel: Any) -> tuple[int, ...]:
-        weights = kernel_weight_bytes(kernel, self._precision)
-        moved = kernel_activation_bytes(kernel, self._precision)
-        return weights, moved, kernel.macs, stored_bytes(kernel, self._precision)
+        stored = kernel_weight_bytes(kernel, self._precision), stored_bytes(kernel, self._precision)
+        return *stored, kernel.macs, kernel_activation_bytes(kernel, self._precision)

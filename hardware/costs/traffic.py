@@ -1,6 +1,9 @@
 """What a network's kernels move for one image, and how much arithmetic that pays for."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from hardware.costs.kernels import Kernel, kernels
 from hardware.costs.memory import kernel_weight_bytes, stored_bytes
@@ -26,7 +29,12 @@ def macs_per_byte(layers: Sequence[Layer], precision: Precision) -> float:
     """
     steps = kernels(alive(layers))
     moved = sum(kernel_activation_bytes(kernel, precision) + stored_bytes(kernel, precision) for kernel in steps)
-    return sum(kernel.macs for kernel in steps) / max(moved, 1)
+    return float(per_byte(sum(kernel.macs for kernel in steps), moved))
+
+
+def per_byte(macs: Any, moved: Any) -> Any:
+    """MACs a byte, of one network or of many; 0 where nothing is moved."""
+    return macs / np.maximum(moved, 1)
 
 
 def kernel_activation_bytes(kernel: Kernel, precision: Precision) -> int:

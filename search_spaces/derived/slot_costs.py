@@ -22,7 +22,7 @@ class Readings(NamedTuple):
     """What the parts of one network cost: layers, or kernels, in order of execution.
 
     Attributes:
-      paths: of each part's parameters; empty where it has none.
+      paths: of each part, as `paths_of` gives them.
       values: whole numbers, int64, a row for each part.
     """
 
@@ -55,6 +55,7 @@ class SlotCosts:
         self.slots, self.highest = slots_of(space), frozenset(highest)
         self.groups = 2 * len(self.slots) or 1
         self._kept: dict[bytes, np.ndarray] = {}
+        self._seen: list[tuple[np.ndarray, np.ndarray]] = []
 
     def declared(self) -> list[set[int]]:
         """For each group, the positions of the choices that its slot says shape it."""
@@ -71,23 +72,30 @@ class SlotCosts:
             row = canonical(self.space, arch)
             if (known := self._kept.get(row.tobytes())) is None:
                 known = self._kept[row.tobytes()] = self._measured(row)
+                self._seen.append((row, known))
             self._kept[asked] = known
         return known
+
+    def seen(self) -> tuple[Int[np.ndarray, "archs choices"], Int[np.ndarray, "archs groups costs"]]:
+        """All canonical rows that were measured so far, and their costs."""
+        archs, costs = zip(*self._seen, strict=True)
+        return np.array(archs), np.array(costs)
 
     def _measured(self, row: np.ndarray) -> np.ndarray:
         read = Cut.of(self.space.choices, row)
         there = [i for i, slot in enumerate(self.slots) if slot.is_there(read)]
         found = self._read(self.space.layers(row))
-        slot, groups = 0, []
+        slot, of_parts = 0, []
         for path in found.paths:
             number = path.removeprefix(BLOCKS).split(".")[0] if path.startswith(BLOCKS) else ""
             if has_path := number.isdecimal() and int(number) < len(there):
                 slot = there[int(number)]
-            groups.append(slot if has_path else len(self.slots) + slot)
+            of_parts.append(slot if has_path else len(self.slots) + slot)
+        at = np.array(of_parts, np.intp)
         costs = np.zeros((self.groups, self._costs), np.int64)
         for cost in range(self._costs):
             gathered = np.maximum if cost in self.highest else np.add
-            gathered.at(costs[:, cost], groups, found.values[:, cost])
+            gathered.at(costs[:, cost], at, found.values[:, cost])
         return costs
 
 
@@ -106,9 +114,24 @@ def of_layers(per_layer: Callable[[Layer], int]) -> Read:
 
     def read(layers: tuple[Layer, ...]) -> Readings:
         values = np.array([cost_of(layer) for layer in layers], np.int64)
-        return Readings([layer.path for layer in layers], values[:, None])
+        return Readings(paths_of(layers), values[:, None])
 
     return read
+
+
+def paths_of(layers: Sequence[Layer]) -> list[str]:
+    """The path of each layer's parameters; of what has none and only prepares a layer that has, that layer's.
+
+    What a block does before its first parameters (an activation, a shuffle) so counts as its own.
+    """
+    readers: list[list[int]] = [[] for _ in layers]
+    for position, layer in enumerate(layers):
+        for source in layer.inputs:
+            readers[source].append(position)
+    return [
+        layers[readers[i][0]].path if not layer.path and len(layer.inputs) == len(readers[i]) == 1 else layer.path
+        for i, layer in enumerate(layers)
+    ]
 
 
 def slots_of(space: Space) -> tuple[Slot, ...]:

@@ -4,7 +4,7 @@ The tables are found by measuring `space.layers`, whatever the blocks are; nothi
 hold. `joined.py` reads them for whole populations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -28,6 +28,8 @@ LARGEST_TABLE = 10_000  # entries, each the cost of an architecture; what is lar
 LARGEST_STRAY = 256
 PROBES = 64
 ROUNDS = 5
+WALKS = 3  # between architectures that contradict each other, for each group and look
+HOPELESS = 0.1  # share of architectures that tables split by interactions get wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,17 +109,15 @@ class _Groups:
         return [*said[: self._with_path], *([set[int]()] if self._with_path < len(said) else [])]
 
     def __call__(self, arch: np.ndarray) -> np.ndarray:
-        found = self._measure(arch)[:, self._at]
-        if self._with_path == len(found):
-            return found
-        rest = self.ufunc.reduce(found[self._with_path :], axis=0)
-        return np.concatenate([found[: self._with_path], rest[None]])
+        return self._of(self._measure(arch)[None])[0]
 
     def of_group(self, group: int, arch: np.ndarray) -> np.ndarray:
         return self(arch)[group]
 
-    def total(self, arch: np.ndarray) -> np.ndarray:
-        return self.ufunc.reduce(self(arch), axis=0)
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """All architectures that were measured, and the costs of the groups of each."""
+        archs, costs = self._measure.seen()
+        return archs, self._of(costs)
 
     def gathered(self, terms: Sequence[Table], archs: np.ndarray) -> np.ndarray:
         total = np.zeros((len(archs), self.costs), np.int64)
@@ -125,29 +125,73 @@ class _Groups:
             self.ufunc(total, term.values[tuple(archs[:, list(term.scope)].T)], out=total)
         return total
 
+    def _of(self, costs: np.ndarray) -> np.ndarray:
+        found = costs[..., self._at]
+        if self._with_path == found.shape[1]:
+            return found
+        rest = self.ufunc.reduce(found[:, self._with_path :], axis=1)
+        return np.concatenate([found[:, : self._with_path], rest[:, None]], 1)
+
 
 def _terms(groups: _Groups, strays: bool) -> list[Table] | None:
-    """Tables that hold for all probes; None where there are none, or where parts without a path stray unasked."""
+    """Tables that hold for all that was measured; None where there are none, or where parts without a path stray."""
     space, rng = groups.space, np.random.default_rng(0)
     scopes = groups.declared()
-    bases = np.concatenate([largest(space)[None], _awake(space, rng, 1)])
     probes = np.concatenate([[smallest(space), largest(space)], _any(space, rng, PROBES), _awake(space, rng, PROBES)])
+    for row in probes:
+        groups(row)
+    _widen(groups, scopes, np.concatenate([largest(space)[None], _awake(space, rng, 1)]))
     for _ in range(ROUNDS):
-        _widen(groups, scopes, bases)
+        while _contradicted(groups, scopes):
+            pass  # ends: some group got another choice
         fit = all(_fits(space, scope) for scope in scopes)
         if not (fit or (strays and groups.combine == "sum")) or not (strays or _stay(space, scopes)):
             return None
-        try:
-            found = _tables(groups, scopes, rng)
-        except ValueError:  # more choices interact than a table can hold
+        apart, share = _split(groups, scopes, rng)
+        if share > HOPELESS:
             return None
-        truth = np.array([groups(row) for row in probes])
-        said = np.stack([groups.gathered(terms, probes) for terms in found], 1)
-        wrong = (said != truth).any((1, 2))
-        if not wrong.any():
-            return [term for terms in found for term in terms]
-        bases = probes[wrong][:3]  # around these, more choices matter than was seen
+        if share > 0:
+            continue  # some pair's interaction was missed: draw others
+        filled = _filled(groups, [tuple(sorted(scope)) if _fits(space, scope) else () for scope in scopes])
+        if not _contradicted(groups, scopes) and _wrong(groups, apart) == 0:
+            small = [Table(tuple(sorted(s)), table) for s, table in zip(scopes, filled, strict=True) if _fits(space, s)]
+            return [*small, *(term for terms in apart.values() for term in terms)]
     return None
+
+
+def _contradicted(groups: _Groups, scopes: list[set[int]]) -> bool:
+    """Adds choices to groups that cost two things for one combination of their choices; whether there were any."""
+    space, found = groups.space, False
+    counts = option_counts(space)
+    archs, costs = groups.seen()
+    for group, scope in enumerate(scopes):
+        if not _fits(space, scope):
+            continue
+        ordered = sorted(scope)
+        keys = np.zeros(len(archs), np.int64)
+        for choice in ordered:
+            keys = keys * counts[choice] + archs[:, choice]
+        order = np.argsort(keys, kind="stable")
+        one, other = order[:-1], order[1:]
+        differ = (keys[one] == keys[other]) & (costs[one, group] != costs[other, group]).any(1)
+        for at in np.flatnonzero(differ)[:WALKS]:
+            found |= _walk(groups, group, scope, archs[one[at]], archs[other[at]])
+    _with_parents(space, scopes)
+    return found
+
+
+def _walk(groups: _Groups, group: int, scope: set[int], start: np.ndarray, end: np.ndarray) -> bool:
+    """Goes from one architecture to another, choice by choice, and adds those at which the group's cost changes."""
+    row, before = start.copy(), groups(start)[group]
+    added = False
+    for choice in np.flatnonzero(start != end).tolist():
+        row[choice] = end[choice]
+        after = groups(row)[group]
+        if (after != before).any() and choice not in scope:
+            scope.add(choice)
+            added = True
+        before = after
+    return added
 
 
 def _any(space: Space, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -174,31 +218,43 @@ def _widen(groups: _Groups, scopes: list[set[int]], bases: np.ndarray) -> None:
                 changed |= (groups(row) != costs).any(1)
             for group in np.flatnonzero(changed):
                 scopes[group].add(i)
-    position = {choice.name: i for i, choice in enumerate(choices)}
+    _with_parents(groups.space, scopes)
+
+
+def _with_parents(space: Space, scopes: list[set[int]]) -> None:
+    position = {choice.name: i for i, choice in enumerate(space.choices)}
     for scope in scopes:
         for i in sorted(scope, reverse=True):  # parents come before their children
-            while (requires := choices[i].requires) is not None:
+            while (requires := space.choices[i].requires) is not None:
                 i = position[requires[0]]
                 scope.add(i)
 
 
-def _tables(groups: _Groups, scopes: Sequence[set[int]], rng: np.random.Generator) -> list[list[Table]]:
-    """Each group's tables; a group of too many choices is split by interactions."""
+def _split(
+    groups: _Groups, scopes: Sequence[set[int]], rng: np.random.Generator
+) -> tuple[dict[int, list[Table]], float]:
+    """The tables of groups of too many choices, by interactions, and the share of architectures that they get wrong."""
     space = groups.space
     counts, position = option_counts(space), {choice.name: i for i, choice in enumerate(space.choices)}
-    ordered = [tuple(sorted(scope)) for scope in scopes]
-    filled = _filled(groups, [scope if _fits(space, scope) else () for scope in ordered])
     linked = [(i, position[c.requires[0]]) for i, c in enumerate(space.choices) if c.requires is not None]
     anchors = np.concatenate([largest(space)[None], _awake(space, rng, 2)])
-    found: list[list[Table]] = []
-    for group, scope in enumerate(ordered):
-        if _fits(space, scope):
-            found.append([Table(scope, filled[group])])
-        else:
+    found: dict[int, list[Table]] = {}
+    for group, scope in enumerate(scopes):
+        if not _fits(space, scope):
             run = partial(groups.of_group, group)
-            parts = split(run, scope, counts, anchors, linked, LARGEST_TABLE, rng)
-            found.append([Table(*part) for part in parts])
-    return found
+            try:
+                parts = split(run, sorted(scope), counts, anchors, linked, LARGEST_TABLE, rng)
+            except ValueError:  # more choices interact than a table can hold
+                return {}, 1.0
+            found[group] = [Table(*part) for part in parts]
+    return found, _wrong(groups, found)
+
+
+def _wrong(groups: _Groups, found: Mapping[int, Sequence[Table]]) -> float:
+    """The share of the architectures seen of which some group's tables say something else."""
+    archs, truth = groups.seen()
+    wrong = [(groups.gathered(terms, archs) != truth[:, group]).any(1) for group, terms in found.items()]
+    return float(np.mean(np.any(wrong, 0))) if wrong else 0.0
 
 
 def _fits(space: Space, scope: Sequence[int] | set[int]) -> bool:
