@@ -16,7 +16,6 @@ from hardware.target import Target
 from predictors.features import features
 from search_spaces.derived.bounds import Extreme, bounds, descend
 from search_spaces.derived.factors import factors, gather
-from search_spaces.derived.highest import least_highest
 from search_spaces.layers import Layer, total_macs, total_params
 from search_spaces.space import Space, smallest
 
@@ -24,7 +23,7 @@ ADDITIVE = ("macs", "params")
 """Costs that depend on no target."""
 
 FEATURES = "features"
-"""The name, among a precision's tables, of what predictors learn from; no target's."""
+"""What predictors learn from, by its name among the functions of a precision's tables."""
 
 INFEASIBLE = 1e6
 """Above every cost that occurs: what breaks a bound is worse than all that keeps it, and by its violation."""
@@ -110,14 +109,11 @@ class Prices:
         values = {name: priced[self.targets[0].precision][name] for name in ADDITIVE}
         for target in self.targets:
             of_target = priced[target.precision]
-            names = _modelled_names(self.space, target)
-            further = [name for name in names if name not in COUNTED]
-            for name in names:
-                values[f"{name}@{target.name}"] = (
-                    of_target[target.name].reshape(len(archs), -1)[:, further.index(name)]
-                    if name in further
-                    else of_target[name]
-                )
+            counted, further = _names(self.space, target)
+            values |= {f"{name}@{target.name}": of_target[name] for name in counted}
+            for i, name in enumerate(further):
+                column = of_target[_modelled_on(target)]
+                values[f"{name}@{target.name}"] = column if column.ndim == 1 else column[:, i]
             if target.name in self.predictors:
                 predictor, weights = self.predictors[target.name]
                 values[f"latency_ms@{target.name}"] = predictor.predict(weights, of_target[FEATURES])[0]
@@ -128,14 +124,7 @@ class Prices:
         target = next((target for target in self.targets if target.name == objective.target), None)
         if target is None:
             return None
-        found = cost_tables(self.space, target.precision)
-        try:
-            if objective.cost == "peak_bytes" and objective.cost in found.found:
-                return least_highest(found.found[objective.cost])
-            tables = found.factors(objective.cost)
-            return None if tables is None else bounds(self.space, tables).lowest
-        except ValueError:  # too many choices interact
-            return None
+        return cost_tables(self.space, target.precision).lowest(objective.cost)
 
     def _found(self) -> Mapping[Precision, CostTables]:
         """The tables for each precision of a target: of what is counted, modelled, and predicted from."""
@@ -143,17 +132,23 @@ class Prices:
             functions: dict[Precision, dict[str, NetworkCost]] = {}
             for target in self.targets:
                 own = functions.setdefault(target.precision, {})
-                further = [name for name in _modelled_names(self.space, target) if name not in COUNTED]
+                _, further = _names(self.space, target)
                 if further:
-                    own[target.name] = partial(_modelled, target, further)
+                    own[_modelled_on(target)] = partial(_modelled, target, further)
                 if target.name in self.predictors:
                     own[FEATURES] = features
             self._tables = {precision: cost_tables(self.space, precision, own) for precision, own in functions.items()}
         return self._tables
 
 
-def _modelled_names(space: Space, target: Target) -> list[str]:
-    return list(target.modelled(space.layers(smallest(space))))
+def _names(space: Space, target: Target) -> tuple[list[str], list[str]]:
+    """What a target says of a network: what is counted for its precision, and what is modelled besides."""
+    names = list(target.modelled(space.layers(smallest(space))))
+    return [name for name in names if name in COUNTED], [name for name in names if name not in COUNTED]
+
+
+def _modelled_on(target: Target) -> str:
+    return f"modelled@{target.name}"
 
 
 def _modelled(target: Target, names: Sequence[str], layers: Sequence[Layer]) -> list[float]:

@@ -7,7 +7,7 @@ kernel each: no model has to say how it adds up, and none is believed to.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,21 @@ from search_spaces.layers import Input, Layer, Shape
 
 NetworkCost = Callable[[Sequence[Layer]], Any]
 """A function of a network: a number, or a row of them."""
+
+
+class Part(NamedTuple):
+    """A kernel, or a view.
+
+    Attributes:
+      position: of its main layer in the network.
+      layers: the main layer and those fused with it.
+      kernel: None for a view.
+    """
+
+    position: int
+    layers: tuple[Layer, ...]
+    kernel: Kernel | None
+
 
 CLOSE = 1e-9
 """How far, in parts of it, a network's cost may be from its kernels' sum."""
@@ -35,22 +50,19 @@ class Shares:
         self.cost = cost
         self._known: dict[tuple[tuple[Shape, ...], tuple[Layer, ...]], np.ndarray] = {}
 
-    def __call__(
-        self, layers: Sequence[Layer], steps: Sequence[tuple[Layer, ...]]
-    ) -> Float[np.ndarray, "parts values"]:
-        """The part of the inputs alone, then that of each step.
+    def __call__(self, layers: Sequence[Layer], parts: Sequence[Part]) -> Float[np.ndarray, "parts values"]:
+        """What the inputs alone cost, then what each part adds.
 
         Args:
           layers: the network, as `alive` leaves it.
-          steps: what `chains` gives of it.
+          parts: its parts.
         """
-        inputs = tuple(layer for layer in layers if isinstance(layer, Input))
-        found = [row_of(self.cost, inputs)]
-        for step in steps:
-            shapes = tuple(layers[i].shape for i in step[0].inputs)
+        found = [row_of(self.cost, tuple(layer for layer in layers if isinstance(layer, Input)))]
+        for part in parts:
+            shapes = tuple(layers[i].shape for i in part.layers[0].inputs)
             own = tuple(
                 replace(layer, path="", inputs=(len(shapes) + i - 1,) if i else tuple(range(len(shapes))))
-                for i, layer in enumerate(step)
+                for i, layer in enumerate(part.layers)
             )
             if (share := self._known.get((shapes, own))) is None:
                 alone = tuple(Input(shape=shape) for shape in shapes)
@@ -62,7 +74,7 @@ class Shares:
     def add_up(self, layers: Sequence[Layer]) -> bool:
         """Whether the parts of this network are what it costs."""
         layers = alive(layers)
-        whole, parts = row_of(self.cost, layers), self(layers, chains(layers, kernels(layers)))
+        whole, parts = row_of(self.cost, layers), self(layers, parts_of(layers))
         return bool((abs(np.array(list(map(math.fsum, parts.T))) - whole) <= CLOSE * abs(whole)).all())
 
 
@@ -78,8 +90,12 @@ def row_of(cost: NetworkCost, layers: Sequence[Layer]) -> Float[np.ndarray, " va
     return row
 
 
-def chains(layers: Sequence[Layer], steps: Sequence[Kernel]) -> list[tuple[Layer, ...]]:
-    """All layers but inputs, in order: of each kernel those that run in it, and views one by one."""
-    found = [(kernel.makes, (kernel.layer, *kernel.fused)) for kernel in steps]
-    found += [(i, (layer,)) for i, layer in enumerate(layers) if isinstance(layer, VIEW)]
-    return [chain for _, chain in sorted(found, key=lambda each: each[0])]
+def parts_of(layers: Sequence[Layer]) -> list[Part]:
+    """The kernels and views of a network, as `alive` leaves it, in order: all of its layers but inputs."""
+    found = [Part(i, (layer,), None) for i, layer in enumerate(layers) if isinstance(layer, VIEW)]
+    for kernel in kernels(layers):
+        position = kernel.makes
+        for _ in kernel.fused:
+            position = layers[position].inputs[0]
+        found.append(Part(position, (kernel.layer, *kernel.fused), kernel))
+    return sorted(found, key=lambda part: part.position)

@@ -1,4 +1,4 @@
-"""Tables of several costs, read for a whole population at once: tables over the same choices are found with one index."""
+"""Tables of several costs, read for whole populations: what is over the same choices is found with one index."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

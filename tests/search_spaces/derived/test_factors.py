@@ -108,7 +108,8 @@ def test_a_space_without_slots_is_split_by_what_interacts():
 
 
 def test_a_cost_that_does_not_add_up_is_refused(monkeypatch):
-    monkeypatch.setattr("search_spaces.derived.tables.LARGEST_TABLE", 1000)  # seven choices of three options make 2187
+    for module in ("groups", "tables"):  # seven choices of three options make 2187
+        monkeypatch.setattr(f"search_spaces.derived.{module}.LARGEST_TABLE", 1000)
     with pytest.raises(ValueError, match="macs is no sum of tables over few choices in this space"):
         factors(Plain(together=True), "macs")
 
