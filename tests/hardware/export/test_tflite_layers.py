@@ -1,5 +1,8 @@
 """Each layer written as TFLite answers as its ONNX does, which is tested against XLA, by the operators it should."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -312,3 +315,29 @@ def test_integers_need_images(lively):
         to_tflite(graph.layers, weights, "int8", np.zeros((1, 4, 5, 3), np.float32))
     with pytest.raises(ValueError, match="not finite"):
         to_tflite(graph.layers, weights, "int8", np.full((1, 4, 4, 3), np.nan, np.float32))
+
+
+def test_what_the_converter_refuses_is_told_in_one_line(lively, monkeypatch):
+    import tensorflow as tf
+
+    def refuse(converter):
+        raise RuntimeError("failed:\n  legalise")
+
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "convert", refuse)
+    graph = Graph((4, 4, 3))
+    graph.conv(0, 2, "a")
+    with pytest.raises(ValueError, match=r"TensorFlow \S+ cannot convert the network to fp16: failed: legalise$"):
+        to_tflite(graph.layers, lively(graph.layers), "fp16")
+
+
+@pytest.mark.slow
+def test_nothing_is_said_meanwhile():
+    """By a process of its own: TensorFlow talks most while it is imported."""
+    program = (
+        "from hardware.runtimes.litert import LiteRt; from hardware.measuring.campaign import reference_network;"
+        "from hardware.export.weights import random_images, random_weights; layers = reference_network();"
+        "weights, images = random_weights(layers), random_images(layers);"
+        "LiteRt().run(LiteRt().prepare(layers, weights, 'int8', images), images)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
