@@ -11,6 +11,10 @@ from hardware.model.device import FIGURES, Confidence, Device
 
 CONFIDENCES: tuple[str, ...] = get_args(Confidence)
 """From the surest on."""
+WORTH = ("median_ape", "kendall", "relative_std", "rows", "families")
+"""What a latency model may say of how near it came to published times of families that it had not seen."""
+ORIGIN = ("measured_on", "source")
+"""Where its numbers come from."""
 SHOWN = {"precision", "threads", "sram_bytes", "flash_bytes"}
 POWERS = ("idle_w", "core_w")
 """Figures that modelled energy follows from."""
@@ -70,12 +74,14 @@ def full(name: str, path: Path, plugins: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _latency(tree: Mapping[str, Any], model: Any) -> dict[str, Any]:
-    """How the time of a network is come by; a model's own words on what it was fitted to, and its held-out error."""
-    found: dict[str, Any] = {"status": "measured on a board" if tree.get("board") else "measured here"}
-    if tree.get("runtime") is None:
-        found["status"] = "modelled only, uncalibrated"
+    """How the time of a network is come by, and what a model is worth where that was found out."""
+    measured = "measured on a board" if tree.get("board") else "measured here"
+    found: dict[str, Any] = {"status": "modelled only" if tree.get("runtime") is None else measured}
     if model is not None:
-        found |= {"model": type(model).__name__, "source": getattr(model, "source", None)}
+        words = {name: getattr(model, name, None) for name in (*WORTH, *ORIGIN)}
+        found |= {"model": type(model).__name__, **{name: said for name, said in words.items() if said is not None}}
+        if tree.get("runtime") is None and "median_ape" in found:
+            found["status"] = f"calibrated, median error {found['median_ape']:.1%}"
     return found
 
 

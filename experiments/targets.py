@@ -21,8 +21,8 @@ edgenas targets <name>                one of them: each figure with its source a
   --json                one JSON object as the last line
 
 measured: by timing the network, here or on a board. calibrated: by a model fitted to published times, with its median
-error on families of networks that it had not seen. modelled only: from figures of the device and what is usual of its
-kind; good for what is far apart."""
+error on families of networks that the fit had not seen. modelled only: by a model of which no such error is known, from
+figures of the device and what is usual of its kind or a few times; good for telling apart what is far apart."""
 
 FLAGS = ("--json", "--help", "-h")
 HEAD = ("target", "device", "kind", "precision", "threads", "latency", "energy", "SRAM", "flash")
@@ -106,14 +106,22 @@ def _show(said: dict[str, Any]) -> None:
         print(f"  {line}")
     print()
     limits = [f"{name} {_bytes(value)}" for name, value in said["limits"].items() if value is not None]
-    model = said["latency"].get("model")
+    latency = said["latency"]
+    worth = ""
+    if "median_ape" in latency:
+        worth = (
+            f"Kendall's tau {latency['kendall']:.3f}, of {latency['rows']} networks of {latency['families']} families,"
+            " each family left out"
+        )
     lines = [
         ("device", f"{said['device']} ({said['kind']}): {said['chip']}" if said["kind"] else said["device"]),
         ("runs", f"{said['precision']}, {said['threads']} thread{'s' if said['threads'] != 1 else ''}"),
         ("runtime", said["runtime"]),
         ("board", said["board"]),
-        ("latency", said["latency"]["status"]),
-        ("  model", f"{model}: {said['latency']['source']}" if model else None),
+        ("latency", ", ".join(filter(None, (latency["status"], worth)))),
+        ("  model", latency.get("model")),
+        ("  fitted to", latency.get("measured_on")),
+        ("  source", latency.get("source")),
         ("energy", said["energy"]["status"]),
         ("  meter", said["energy"].get("meter")),
         ("limits", ", ".join(limits) or "none"),

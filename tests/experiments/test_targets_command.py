@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from experiments.build import build
 from experiments.options import names, tree
-from experiments.target_settings import option_tree, target_files
+from experiments.target_settings import header, option_tree, target_files
 from experiments.targets import targets_command
 from hardware.model.device import FIGURES
 
@@ -54,6 +55,18 @@ name: broken
 precision: int8
 device: {_target_: hardware.model.device.Device, name: nothing}
 """
+
+
+def built_with(model):
+    """`build`, with this object for every latency model."""
+
+    def made(tree, plugins=()):
+        keys = tree.keys() if isinstance(tree, dict) else ()
+        if "device" in keys:  # the whole target, which would want a model that models
+            return None
+        return model if "kernel_overhead_s" in keys else build(tree, plugins)
+
+    return made
 
 
 @pytest.fixture
@@ -143,6 +156,22 @@ def test_what_is_measured_here_says_what_this_machine_is(targets, monkeypatch):
     assert said["figures"] == []
     assert said["machine"]["processor"] in out
     assert said["machine"]["meter"].startswith("no energy can be read on this machine")
+
+
+def test_a_calibrated_target_says_its_error_as_its_model_has_it(targets, monkeypatch):
+    model = {"median_ape": 0.1234, "kendall": 0.9, "relative_std": 0.2, "rows": 12, "families": 5, "measured_on": "it"}
+    monkeypatch.setattr("experiments.target_card.build", built_with(SimpleNamespace(**model)))
+    out, said = targets("pixel_4", "--json")
+    assert said["latency"] == {"status": "calibrated, median error 12.3%", "model": "SimpleNamespace", **model}
+    assert "Kendall's tau 0.900, of 12 networks of 5 families, each family left out" in out
+
+
+def test_headers_quote_the_error_of_the_model_that_the_target_has(targets):
+    for each in targets("--json")[1]["targets"]:
+        if each["runtime"] is None and "median_ape" in each["latency"]:
+            text = " ".join(header(target_files()[each["name"]]))
+            assert f"median error of {each['latency']['median_ape']:.1%}" in text, each["name"]
+            assert f"tau {each['latency']['kendall']:.3f}, of {each['latency']['rows']} published" in text, each["name"]
 
 
 def test_targets_of_a_plugin(targets, plugin, monkeypatch):
