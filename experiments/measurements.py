@@ -62,7 +62,11 @@ def measurements_command(arguments: Sequence[str]) -> None:
             write_table(rows, Path(file))
             print(f"{len(rows)} measurements written to {file}")
         case ["import", file]:
-            rows = [row for row in read_table(Path(file)) if target in (None, row.key.target)]
+            found = read_table(Path(file))
+            rows = [row for row in found if target in (None, row.key.target)]
+            if target is not None and not rows:
+                known = sorted({row.key.target for row in found})
+                raise ValueError(f"{file} has nothing of the target `{target}`{nearest(target, known)}")
             added = store.put(rows)
             print(f"{added} measurements added to {store.path}; {len(rows) - added} were there already")
         case ["export" | "import" as verb]:
@@ -93,7 +97,10 @@ def _of(target: str | None, store: MeasurementStore) -> str:
 def _list(store: MeasurementStore, target: str | None) -> None:
     found = [each for each in store.holdings() if target in (None, each.target)]
     if not found:
-        print(f"{store.path} has nothing{_of(target, store)}")
+        said = f"{store.path} has nothing{_of(target, store)}"
+        if target is not None:  # a name that was mistyped
+            raise ValueError(said)
+        print(said)
         return
     print(f"{store.path}: {sum(each.rows for each in found)} measurements\n")
     table: list[tuple[str, ...]] = [HEADER]

@@ -57,7 +57,7 @@ class Measurement:
       created: when the row was put, UTC, ISO 8601; filled in by `put`.
 
     Raises:
-      ValueError: when the value is not above 0, the spread below 0, or a number not finite.
+      ValueError: when the value or a time is not above 0, the spread below 0, or a number not finite.
     """
 
     key: MeasurementKey
@@ -73,9 +73,11 @@ class Measurement:
     def __post_init__(self) -> None:
         if not (0 < self.value < math.inf and 0 <= self.std < math.inf):
             raise ValueError(f"a measurement must be above 0 with a std of 0 or more, got {self.value} and {self.std}")
-        for sample in self.samples:  # an energy without that of rest may fall below 0 in a window
-            if not math.isfinite(sample):
-                raise ValueError(f"the samples of a measurement must be finite, got {sample}")
+        least = 0 if self.key.metric == "latency_ms" else -math.inf  # without that of rest, an energy may be below 0
+        for sample in self.samples:
+            if not least < sample < math.inf:
+                rule = "finite" if least else "finite and above 0"
+                raise ValueError(f"the samples of a measurement must be {rule}, got {sample}")
 
     @property
     def metric(self) -> str:

@@ -6,6 +6,7 @@ Texts stand as the store has them: `layers`, `settings` and `conditions` are JSO
 import csv
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hardware.costs.precision import WIDTHS
 from hardware.measuring.layers_json import canonical_json, digest, layers_from_json
 from hardware.measuring.measurement import Measurement, MeasurementKey
 from hardware.runtimes.missing import need
@@ -20,6 +22,7 @@ from hardware.runtimes.missing import need
 _TEXTS = ("network", "target", "precision", "metric", "unit", "runtime", "protocol", "host", "campaign", "created")
 COLUMNS = (*_TEXTS, "threads", "value", "std", "samples", "layers", "settings", "conditions")
 _LONGEST = 2**27  # characters of a CSV field: the layers of a large network
+_MOST_THREADS = 2**31 - 1  # more than any machine has, and SQLite keeps it
 
 
 def write_table(rows: Iterable[Measurement], path: Path) -> None:
@@ -32,7 +35,10 @@ def write_table(rows: Iterable[Measurement], path: Path) -> None:
     writer = {".csv": _write_csv, ".parquet": _write_parquet}[_ending(path)]
     said = [_said(row) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # it names a file that nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -63,7 +69,8 @@ def read_table(path: Path) -> list[Measurement]:
 
 def _ending(path: Path) -> str:
     if path.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"a table's name must end in .csv or .parquet, got `{path}`; did you mean `{path.stem}.csv`?")
+        meant = f"{path.stem or 'measurements'}.csv"
+        raise ValueError(f"a table's name must end in .csv or .parquet, got `{path}`; did you mean `{meant}`?")
     return path.suffix
 
 
@@ -93,7 +100,7 @@ def _write_parquet(said: Sequence[Mapping[str, Any]], path: Path) -> None:
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     longest = csv.field_size_limit(_LONGEST)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # some programs put a mark before the first name
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
             _check_columns(path, header)
@@ -152,21 +159,24 @@ def _row(said: Mapping[str, Any]) -> Measurement:
     for name in ("value", "std"):
         if not _is_number(said[name]):
             raise ValueError(f"`{name}` must be a number, got {said[name]!r}")
-    if not isinstance(said["threads"], int) or isinstance(said["threads"], bool) or said["threads"] < 1:
-        raise ValueError(f"`threads` must be 1 or more, got {said['threads']!r}")
-    samples = said["samples"]
+    threads, samples = said["threads"], said["samples"]
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"`threads` must be a whole number from 1 to {_MOST_THREADS}, got {str(threads)[:60]}")
     if not isinstance(samples, list) or not samples or not all(map(_is_number, samples)):
         raise ValueError(f"`samples` must be a list of numbers, got {str(samples)[:60]}")
-    datetime.fromisoformat(said["created"])
+    if said["precision"] not in WIDTHS:
+        raise ValueError(f"`precision` must be one of {', '.join(WIDTHS)}, got `{said['precision']}`")
+    _check_time(said["created"])
     for text, name in (("layers", "network"), ("settings", "protocol")):
         if said[text] is not None and (not isinstance(said[text], str) or digest(said[text]) != said[name]):
             raise ValueError(f"`{name}` must be the SHA-256 of `{text}`; one of them was changed")
     if said["layers"] is not None:
         _check_layers(said["layers"])
+    conditions = _object("conditions", said["conditions"])
     row = Measurement(
         key=MeasurementKey(**{name: said[name] for name in MeasurementKey.__dataclass_fields__}),
         samples=tuple(map(float, samples)),
-        conditions=_object("conditions", said["conditions"]),
+        conditions=conditions,
         value=float(said["value"]),
         std=float(said["std"]),
         **{name: said[name] for name in ("campaign", "layers", "settings", "created")},
@@ -185,10 +195,24 @@ def _check_layers(text: str) -> None:
 
 def _object(name: str, text: Any) -> dict[str, Any]:
     value = _read(json.loads, text) if isinstance(text, str) else None
+    try:
+        canonical_json(value)  # Python reads NaN and infinity, which JSON has not
+    except (ValueError, RecursionError):
+        value = None
     if not isinstance(value, dict):
         raise ValueError(f"`{name}` must be a JSON object, got {str(text)[:60]}")
     return value
 
 
+def _check_time(text: str) -> None:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`created` must be a time, as 2026-01-02T03:04:05+00:00, got `{text[:60]}`") from None
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that a float can be; how large it may be is another matter."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) <= sys.float_info.max

@@ -81,6 +81,13 @@ def test_one_target_alone_can_be_taken(store, tmp_path, capsys):
     assert MeasurementStore(path=tmp_path / "third.sqlite").rows() == rows
 
 
+def test_a_target_that_a_table_lacks_is_said_and_no_store_made(store, tmp_path):
+    measurements_command(["export", "all.csv"])
+    with pytest.raises(ValueError, match=r"all\.csv has nothing of the target `my_py`; did you mean `my_pi`\?"):
+        measurements_command(["import", "all.csv", "store=other.sqlite", "target=my_py"])
+    assert not (tmp_path / "other.sqlite").exists()
+
+
 def test_help_says_where_the_store_is(capsys):
     measurements_command(["--help"])
     said = capsys.readouterr().out
@@ -103,6 +110,7 @@ def test_help_says_where_the_store_is(capsys):
             ["export", "a.csv", "store=none.sqlite"],
             "there is no store of measurements at none.sqlite: measure something",
         ),
+        (["target=my_py"], "runs/measurements.sqlite has nothing of the target `my_py`; did you mean `my_pi`?"),
         (["store=none.sqlite"], "there is no store of measurements at none.sqlite"),
         (["import", "none.csv"], "No such file or directory: 'none.csv'"),
     ],

@@ -103,8 +103,18 @@ def test_all_rows_or_none(store):
 def test_what_is_no_measurement_is_refused(value, std):
     with pytest.raises(ValueError, match="a measurement must be above 0"):
         Measurement(key=KEY, campaign="a", value=value, std=std, samples=(1.0,))
-    with pytest.raises(ValueError, match="samples of a measurement must be finite, got nan"):
-        Measurement(key=KEY, campaign="a", value=1.0, std=0.0, samples=(1.0, float("nan")))
+
+
+@pytest.mark.parametrize("sample", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_round_takes_time_but_may_give_energy_back(sample):
+    with pytest.raises(ValueError, match=f"samples of a measurement must be finite and above 0, got {sample}"):
+        Measurement(key=KEY, campaign="a", value=1.0, std=0.0, samples=(1.0, sample))
+    energy = dataclasses.replace(KEY, metric="energy_mj")
+    if sample <= 0:  # less than at rest, by chance, where that of rest is subtracted
+        assert Measurement(key=energy, campaign="a", value=1.0, std=0.0, samples=(1.0, sample)).samples[1] == sample
+    else:
+        with pytest.raises(ValueError, match=f"samples of a measurement must be finite, got {sample}"):
+            Measurement(key=energy, campaign="a", value=1.0, std=0.0, samples=(1.0, sample))
 
 
 def test_the_host_says_what_times_hang_on():

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
@@ -96,6 +97,13 @@ def test_columns_may_stand_in_another_order(tmp_path):
     assert read_table(tmp_path / "turned.csv") == ROWS
 
 
+def test_a_mark_before_the_first_name_is_passed_over(tmp_path):
+    write_table(ROWS, tmp_path / "all.csv")
+    content = (tmp_path / "all.csv").read_text(encoding="utf-8")
+    (tmp_path / "marked.csv").write_text(content, encoding="utf-8-sig")  # as Excel writes
+    assert read_table(tmp_path / "marked.csv") == ROWS
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "said"),
     [
@@ -103,11 +111,15 @@ def test_columns_may_stand_in_another_order(tmp_path):
         ("value", "nan", "row 2: a measurement must be above 0 with a std of 0 or more, got nan"),
         ("value", "0", "row 2: a measurement must be above 0"),
         ("std", "-1", "row 2: a measurement must be above 0"),
-        ("threads", "0", "row 2: `threads` must be 1 or more, got 0"),
-        ("threads", "1.5", "row 2: `threads` must be 1 or more, got '1.5'"),
+        ("threads", "0", "row 2: `threads` must be a whole number from 1 to 2147483647, got 0"),
+        ("threads", "1.5", "row 2: `threads` must be a whole number from 1 to 2147483647, got 1.5"),
+        ("threads", "1" + "0" * 30, "row 2: `threads` must be a whole number from 1 to 2147483647, got 1000"),
         ("samples", "[1, null]", "row 2: `samples` must be a list of numbers"),
         ("samples", "[]", "row 2: `samples` must be a list of numbers"),
         ("samples", "[NaN]", "row 2: the samples of a measurement must be finite"),
+        ("samples", "[0.5, 0.0]", "row 2: the samples of a measurement must be finite and above 0, got 0.0"),
+        ("samples", f"[{'9' * 400}]", "row 2: `samples` must be a list of numbers"),
+        ("precision", "fp33", "row 2: `precision` must be one of fp32, fp16, int8, w4a8, got `fp33`"),
         ("target", "", "row 2: `target` must be a text, got ''"),
         ("metric", "speed", "row 2: a metric must be one of latency_ms, energy_mj, got `speed`"),
         ("unit", "s", "row 2: the unit of `latency_ms` must be ms, got `s`"),
@@ -116,7 +128,8 @@ def test_columns_may_stand_in_another_order(tmp_path):
         ("settings", "{}", "row 2: `protocol` must be the SHA-256 of `settings`"),
         ("conditions", "[]", "row 2: `conditions` must be a JSON object, got []"),
         ("conditions", "", "row 2: `conditions` must be a JSON object, got "),
-        ("created", "yesterday", "row 2: Invalid isoformat string: 'yesterday'"),
+        ("conditions", '{"mhz":NaN}', "row 2: `conditions` must be a JSON object, got "),
+        ("created", "yesterday", "row 2: `created` must be a time, as 2026-01-02T03:04:05+00:00, got `yesterday`"),
     ],
 )
 def test_a_cell_that_makes_no_sense_is_named_and_nothing_is_taken(tmp_path, column, cell, said):
@@ -182,4 +195,9 @@ def test_other_endings_and_places_that_cannot_be_written_leave_nothing_behind(tm
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(OSError, match=r"folder\.csv"):
         write_table(ROWS, tmp_path / "folder.csv")
+    with pytest.raises(ValueError, match=r"got `\.`; did you mean `measurements\.csv`"):
+        write_table(ROWS, Path())
+    with pytest.raises(OSError, match="No such file") as refused:
+        write_table(ROWS, Path("/proc/all.csv"))
+    assert refused.value.filename == "/proc/all.csv"  # not the one beside it that is written first
     assert [each.name for each in tmp_path.iterdir()] == ["folder.csv"]
