@@ -4,8 +4,9 @@ import json
 import sys
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from experiments.build import describe, nearest
 from experiments.console import Console
 from experiments.environment import environment
-from experiments.files import locked, read_json, write_json
+from experiments.files import LOCK, locked, read_json, write_json
 from experiments.options import names
 from experiments.profile_file import FIGURE, PROFILE, TABLE, write_profile
 from experiments.profile_source import OnBoard, Taken
@@ -31,7 +32,8 @@ edgenas profile target=<table>/<column> [n=200]
                                       the same with what a published table says of its networks
 
   n=<networks>      how many, spread from the cheapest to the dearest; 200
-  metric=<cost>     energy_mj where the target has a meter, or the table has it; latency_ms
+  metric=<cost>     energy_mj where the target has a meter (+meter@target.meter={meters}),
+                    or the table has it; latency_ms
   seed=<n>          which networks, and how they are divided for cross-validation; 0
   predictor=<option>
                     what learns: {predictors}
@@ -70,9 +72,11 @@ def profile_command(arguments: Sequence[str]) -> None:
             raise ValueError(f"`profile` has no option `{flag}`{nearest(flag, FLAGS)}")
     if {"--help", "-h"} & set(flags):
         tables = [name for name in names("table") if name.startswith(("help", "hw"))]
-        print(USAGE.format(predictors=", ".join(names("predictor")), tables=", ".join(tables)))
+        listed = {"predictors": ", ".join(names("predictor")), "tables": ", ".join(tables)}
+        print(USAGE.format(**listed, meters="|".join(names("meter"))))
         return
     asked = asked_for([word for word in arguments if not word.startswith("-")])
+    absent = [path for path in (asked.folder, *asked.folder.parents) if not path.exists()]
     with ExitStack() as stack:
         try:
             asked.folder.mkdir(parents=True, exist_ok=True)
@@ -81,11 +85,25 @@ def profile_command(arguments: Sequence[str]) -> None:
             raise OSError(
                 f"`{asked.folder}` cannot be written ({error.strerror}); choose another with output=<folder>"
             ) from error
-        summary = _made(asked)
+        try:
+            summary = _made(asked)
+        except (ValueError, OSError):
+            _forget(asked.folder, absent)
+            raise
     if "--json" in flags:
         print(json.dumps(summary, allow_nan=False))
     if 2 * summary["networks"] < summary["asked"]:
         sys.exit(1)
+
+
+def _forget(folder: Path, absent: Sequence[Path]) -> None:
+    """Removes the folder of a profile that came to nothing, and those that were made to hold it."""
+    if folder in absent and {path.name for path in folder.iterdir()} <= {LOCK, STARTED}:
+        for path in folder.iterdir():
+            path.unlink()
+        with suppress(OSError):  # what holds something else stays
+            for path in absent:
+                path.rmdir()
 
 
 def _made(asked: Asked) -> dict[str, Any]:
@@ -93,6 +111,11 @@ def _made(asked: Asked) -> dict[str, Any]:
     source, said = asked.source, asked.source.said()
     print(f"edgenas profile · {source.name} · {asked.space}: {size(source.space):,} networks", flush=True)
     archs = source.choose(jax.random.key(asked.seed), asked.n)
+    if len(archs) < fewest(asked.folds):
+        raise ValueError(
+            f"`{asked.space}` has {len(archs)} networks to choose from, and {asked.folds} folds need"
+            f" {fewest(asked.folds)} at least; lower `measuring.folds`, or choose a larger space"
+        )
     if len(archs) < asked.n:
         print(f"{len(archs)} networks, as there are no more to choose from")
     taken = _taken(asked, archs)

@@ -202,7 +202,7 @@ def read_profile(folder: Path, plugins: Sequence[str] = ()) -> Profile:
             weights = _weights_type(said["weights_type"], plugins)(**arrays)
         archs = np.array([row["arch"] for row in content["rows"]], np.int32)
         costs = tuple(Cost(**row["cost"]) for row in content["rows"])
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError, OSError) as error:
         told = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ValueError(f"the profile in `{folder}` is damaged: {told}; make it anew with edgenas profile") from error
     return Profile(folder=folder, content=content, archs=archs, costs=costs, predictor=predictor, weights=weights)

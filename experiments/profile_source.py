@@ -70,7 +70,11 @@ class Source(Protocol):
         ...
 
     def said(self) -> dict[str, Any]:
-        """All that the costs hang on, as plain values."""
+        """All that the costs hang on, as plain values.
+
+        Raises:
+          ValueError: when what they are of cannot be asked, as where a board is gone.
+        """
         ...
 
 
@@ -144,6 +148,8 @@ class OnBoard:
 
     def said(self) -> dict[str, Any]:
         """See `Source`."""
+        if self.metric == "energy_mj" and self.target.meter is not None:
+            self.target.meter.check()
         bench = self.target.bench()
         return {"host": bench.host(), "runtime": bench.version(), "target": describe(self.target)}
 

@@ -22,6 +22,8 @@ from predictors.protocol import Predictor
 
 OWN = {"n": 200, "metric": "latency_ms", "image_size": None, "image_channels": None, "classes": None}
 SHAPE = ("image_size", "image_channels", "classes")
+MOST = 100_000
+"""Networks: what more of them would take is not worth it, and their layers are all held at once."""
 SECTIONS = ("target", "search_space", "data", "predictor", "measuring", "table", "plugins", "seed", "output")
 
 
@@ -59,12 +61,13 @@ def asked_for(words: Sequence[str]) -> Asked:
     own, typed = [], []
     for word in words:
         name, assigned, _ = word.partition("=")
-        section = name.partition(".")[0]
+        place = name.removeprefix("+").partition("@")[2] if "@" in name else name  # +meter@target.meter=rapl
+        section = place.partition(".")[0]
         if not assigned:
             raise ValueError(f"a setting is written {word}=<value>; edgenas profile --help says which there are")
-        if section not in (*OWN, *SECTIONS):
+        if name not in OWN and section not in SECTIONS:
             raise ValueError(f"`profile` has no setting `{name}`{nearest(section, [*OWN, *SECTIONS])}")
-        (own if section in OWN else typed).append(word)
+        (own if name in OWN else typed).append(word)
     said = {**OWN, **values(own)}
     table = next((word[7:] for word in reversed(typed) if word.startswith("target=") and _of_table(word[7:])), "")
     if table:
@@ -125,6 +128,8 @@ def _check(settings: Mapping[str, Any], said: Mapping[str, Any]) -> None:
         raise ValueError(f"`measuring.folds` must be a whole number of at least 2, got {measuring['folds']}")
     if said["n"] < fewest(measuring["folds"]):
         raise ValueError(f"`n` must be a whole number of at least {fewest(measuring['folds'])}, got {said['n']}")
+    if said["n"] > MOST:
+        raise ValueError(f"`n` must be at most {MOST}, got {said['n']}")
 
 
 def fewest(folds: int) -> int:
@@ -135,12 +140,15 @@ def fewest(folds: int) -> int:
 def _from_table(settings: Mapping[str, Any], name: str, said: Mapping[str, Any], typed: Sequence[str]) -> FromTable:
     """A column of a table, whose space may be named but not changed."""
     table: Table = build(settings["table"]).load()
+    own = describe(FromTable(table=table, column=table.columns[0]).space)["_target_"]
+    for word in typed:
+        if word.startswith("target.") or "@target" in word.partition("=")[0]:
+            raise ValueError(f"table `{table.name}` was measured by others, as its columns say; leave `{word}` out")
     column = name.partition("/")[2]
     if not column:
         there = dict.fromkeys(each.name for each in table.columns if each.metric == said["metric"])
         raise ValueError(f"say which column of the table: target={table.name}/<column>, of {', '.join(there)}")
     found = FromTable(table=table, column=table.column(column, said["metric"]))
-    own = describe(found.space)["_target_"]
     others = ("search_space=", "search_space.", "data=", "data.")
     given = [word for word in typed if word.startswith(others)] + [name for name in SHAPE if said[name] is not None]
     if given and not (given[0].startswith("search_space=") and settings["search_space"]["_target_"] == own):

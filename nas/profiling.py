@@ -13,6 +13,7 @@ from predictors.baselines import LinearMacs
 from predictors.features import features
 from predictors.protocol import Predictor
 from predictors.validation import Validation, cross_validate
+from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.layers import Layer, total_macs
 from search_spaces.space import Space, canonical, largest, option_counts, size, smallest
 
@@ -39,16 +40,19 @@ def spread(key: PRNGKeyArray, space: Space, n: int) -> Int[np.ndarray, "networks
 
     Uniform sampling crowds in the middle, but a search goes to the ends. So each row is drawn with a random tilt
     towards its cheap or its dear options, and of many rows those nearest to an even spread are taken; the smallest and
-    the largest network are among them.
+    the largest network are among them. Of a space of no more networks than would be drawn, all are looked at.
     """
-    tilt_key, gene_key = jax.random.split(key)
-    counts = option_counts(space)
-    tilt = jnp.exp(jax.random.uniform(tilt_key, (n * POOL, 1), minval=-TILT, maxval=TILT))
-    lot = jax.random.uniform(gene_key, (n * POOL, len(counts))) ** tilt
-    rows = np.minimum((np.asarray(lot) * counts).astype(np.int32), counts - 1)
-    pool = np.unique(canonical(space, np.concatenate([rows, [smallest(space), largest(space)]])), axis=0)
+    if size(space) <= n * POOL:
+        pool = np.concatenate(list(enumerate_all(space, limit=n * POOL)))
+    else:
+        tilt_key, gene_key = jax.random.split(key)
+        counts = option_counts(space)
+        tilt = jnp.exp(jax.random.uniform(tilt_key, (n * POOL, 1), minval=-TILT, maxval=TILT))
+        lot = jax.random.uniform(gene_key, (n * POOL, len(counts))) ** tilt
+        rows = np.minimum((np.asarray(lot) * counts).astype(np.int32), counts - 1)
+        pool = np.unique(canonical(space, np.concatenate([rows, [smallest(space), largest(space)]])), axis=0)
     macs = np.array([total_macs(space.layers(row)) for row in pool], np.float64)
-    return pool[evenly(macs, min(n, size(space)))]
+    return pool[evenly(macs, n)]
 
 
 def evenly(amounts: Float[np.ndarray, " pool"], n: int) -> Int[np.ndarray, " chosen"]:

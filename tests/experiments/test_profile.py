@@ -175,7 +175,36 @@ def test_most_failing_ends_with_1_and_all_with_2(main, tmp_path, monkeypatch, ca
     assert ended.value.code == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.endswith("edgenas: error: 0 of 10 networks measured: no operator for `block1.act`")
-    assert not (tmp_path / "all" / "profiles" / "host_cpu_mobile" / "profile.json").exists()
+    assert not (tmp_path / "all").exists() or not (tmp_path / "all" / "profiles").exists()
+
+
+def test_what_came_to_nothing_leaves_no_folder_and_takes_none_away(main, tmp_path, capsys):
+    words = [*SMALL, f"measuring.store={tmp_path / 'none.sqlite'}"]
+    (tmp_path / "none.sqlite").write_text("no store")
+    folder = tmp_path / "mine" / "profiles" / "host_cpu_mobile"
+    folder.mkdir(parents=True)
+    for output in ("runs", "mine"):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, f"output={tmp_path / output}"])
+        assert ended.value.code == 2
+        assert "is not a measurement store" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "runs").exists()
+    assert folder.is_dir()
+
+
+def test_a_space_of_too_few_networks_is_said_before_any_is_measured(refused, tmp_path):
+    one = STAGE.replace("[4, 8]", "[4]").replace("[1, 2]", "[1]")
+    words = [*SMALL, f"search_space.stages=[{one}]", "search_space.kernels=[3]", f"output={tmp_path / 'runs'}"]
+    line = refused(*words)  # 2 expansions
+    assert "`mobile` has 2 networks to choose from, and 3 folds need 5 at least; lower `measuring.folds`" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_meters_words_are_understood(refused, tmp_path):
+    words = [*SMALL, "+meter@target.meter=rapl", f"target.meter.root={tmp_path}", "metric=energy_mj"]
+    line = refused(*words, f"output={tmp_path / 'runs'}")
+    assert str(tmp_path) in line  # an empty folder has no counters
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
@@ -234,6 +263,11 @@ def test_a_table_is_profiled_like_a_board(main, data_root, tmp_path, capsys, tar
         ("n=0", "`n` must be a whole number of at least 5, got 0"),
         ("n=-3", "`n` must be a whole number of at least 5, got -3"),
         ("n=many", "`n` must be a whole number, got `many`"),
+        ("n=1000000000", "`n` must be at most 100000, got 1000000000"),
+        ("n.x=3", "`profile` has no setting `n.x`; did you mean `n`?"),
+        ("+n=3", "`profile` has no setting `+n`"),
+        ("+meter@target.meter=rapple", "`meter` has no option `rapple`"),
+        ("+meter@targt.meter=rapl", "`profile` has no setting `+meter@targt.meter`; did you mean `target`?"),
         ("n=1.5", "`n` must be a whole number, got 1.5"),
         ("n=3 measuring.folds=4", "`n` must be a whole number of at least 4, got 3"),
         ("n=5 measuring.folds=2", "`n` must be a whole number of at least 6, got 5"),
@@ -266,6 +300,8 @@ def test_what_cannot_be_profiled_is_said_in_one_line(refused, tmp_path, words, p
         ("target=help_nas_bench_201/raspi4 metric=energy_mj", "says no `energy_mj` of `raspi4`; it says `latency_ms`"),
         ("target=help_nas_bench_201/raspi4 search_space=mobile", "brings its own space, search_spaces.nas_bench_201."),
         ("target=help_nas_bench_201/raspi4 data=digits", "leave `data=digits` out"),
+        ("target=help_nas_bench_201/raspi4 target.threads=4", "was measured by others, as its columns say; leave"),
+        ("target=help_nas_bench_201/raspi4 +meter@target.meter=rapl", "leave `+meter@target.meter=rapl` out"),
         (
             "target=help_nas_bench_201/raspi4 search_space=nas_bench_201 search_space.cells=3",
             "as it was published; leave `search_space.cells=3` out",
@@ -299,6 +335,8 @@ def test_damaged_profiles_are_refused(main, profiled, tmp_path):
 
     refuses("is no profile that this program reads", format="edgenas profile 0")
     refuses("weights are of package `os`", predictor={**right["predictor"], "weights_type": "os.stat_result"})
+    for path_of_none in ("predictors.nowhere.Weights", "Weights", 3):
+        refuses("is damaged", predictor={**right["predictor"], "weights_type": path_of_none})
     refuses("are no weights", predictor={**right["predictor"], "weights_type": "predictors.baselines.LinearMacs"})
     refuses("is damaged: it lacks 'cost'", rows=[{"arch": [0]}])
     weights.write_bytes(weights.read_bytes()[:-1])

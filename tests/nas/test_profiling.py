@@ -38,6 +38,13 @@ def test_a_small_space_gives_no_more_networks_than_it_has(key):
     assert len(np.unique(rows, axis=0)) == len(rows) == 4
 
 
+def test_a_space_that_is_asked_for_whole_is_given_whole(key):
+    # 2 widths * (9 + 9 * 9) networks of one stage: 180, each found though the draws of 180 * 8 may miss some
+    space = Mobile(image_size=8, stages=(Stage(widths=(8, 16), depths=(1, 2)),))
+    assert size(space) == 180
+    assert len(np.unique(spread(key, space, 180), axis=0)) == 180
+
+
 def test_a_pool_is_covered_evenly_on_a_log_scale():
     # Wanted are 1, 10, 100 and 1000; 90 is nearer to 100 than 120 on a log scale (0.046 decades against 0.079).
     pool = np.array([120.0, 1000.0, 9.0, 1.0, 90.0, 10.0])
