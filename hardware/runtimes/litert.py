@@ -23,7 +23,8 @@ EXTRA = "tflite"
 class LiteRt:
     """LiteRT's interpreter, with XNNPACK for all operators that it has, on one image at a time.
 
-    fp16 halves the file; XNNPACK computes in fp32 all the same on a CPU without half-precision arithmetic, as x86 is.
+    fp16 halves the file; XNNPACK computes in fp32 all the same. int8 takes and gives int8: `run` converts from floats
+    and back, and what `ready` times does not.
 
     Attributes:
       threads: how many threads one operator may use.
@@ -83,7 +84,11 @@ class LiteRt:
     def run(
         self, artifact: Artifact, images: Float[np.ndarray, "batch height width channels"]
     ) -> Float[np.ndarray, "batch *shape"]:
-        """The network's output for a batch of images, one after the other; see `Runtime`."""
+        """The network's output for a batch of images, one after the other; see `Runtime`.
+
+        Raises:
+          ValueError: when LiteRT refuses the model, or the images are not those that the network reads.
+        """
         interpreter = self.load(artifact.content)
         (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
         if images.shape[1:] != artifact.input_shape:

@@ -83,12 +83,19 @@ class OnnxRuntime:
         try:
             return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-            raise ValueError(f"onnxruntime {ort.__version__} refuses the model: {error}") from error
+            why = " ".join(str(error).split())
+            raise ValueError(f"{self.version} refuses the model of {len(model)} bytes: {why}") from error
 
     def run(
         self, artifact: Artifact, images: Float[np.ndarray, "batch height width channels"]
     ) -> Float[np.ndarray, "batch *shape"]:
-        """The network's output for a batch of images; see `Runtime`."""
+        """The network's output for a batch of images; see `Runtime`.
+
+        Raises:
+          ValueError: when onnxruntime refuses the model, or the images are not those that the network reads.
+        """
+        if images.shape[1:] != artifact.input_shape:
+            raise ValueError(f"the model reads images of {artifact.input_shape}, got {images.shape[1:]}")
         return self.run_session(self.load(artifact.content), images)
 
     def run_session(

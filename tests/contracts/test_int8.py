@@ -1,4 +1,8 @@
-"""Trained networks answer in integers as in floats: on 98 of 100 digits that nobody calibrated with, or more."""
+"""Trained networks answer in integers as in floats: on 98 of 100 digits that nobody trained or calibrated with, or more.
+
+Of 300 they do on all (mobile) and on 299 (ONNX) and 298 (TFLite; vision transformer). Nearer to the border lie networks
+that are less sure of themselves: a vision transformer of 92 % accuracy agreed on 296 and 293.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +19,8 @@ from search_spaces.reading import Cut, Whole
 from search_spaces.space import largest
 from search_spaces.vision_transformer import VisionTransformer
 
-BATCH, EPOCHS = 64, 16
+BATCH = 64
+EPOCHS = {"mobile": 12, "vision transformer": 30}
 SPACES = {
     "mobile": Mobile(
         image_size=16,
@@ -34,7 +39,7 @@ SPACES = {
         classes=10,
         patch=4,
         dims=(48,),
-        depths=(3,),
+        depths=(2,),
         heads=(3,),
         mlp_ratios=(2.0,),
         head_dim=16,
@@ -45,12 +50,12 @@ SPACES = {
 pytestmark = pytest.mark.slow
 
 
-def trained(space, images, labels):
+def trained(space, images, labels, epochs):
     """The space's largest network after some epochs of AdamW."""
     images, labels = jnp.asarray(images), jnp.asarray(labels)
     network = space.supernet(jax.random.key(0)).cut(Cut.of(space.choices, largest(space)))
     steps = len(images) // BATCH
-    optimizer = optax.adamw(optax.cosine_decay_schedule(3e-3, EPOCHS * steps), weight_decay=0.01)
+    optimizer = optax.adamw(optax.cosine_decay_schedule(3e-3, epochs * steps), weight_decay=0.01)
 
     @jax.jit
     def epoch(network, state, order):
@@ -66,7 +71,7 @@ def trained(space, images, labels):
         return jax.lax.scan(step, (network, state), order)[0]
 
     state, rng = optimizer.init(network), np.random.default_rng(0)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = rng.permutation(len(images))[: steps * BATCH].reshape(steps, BATCH)
         network, state = epoch(network, state, order)
     return Extracted(network, jax.jit(lambda network: network(Whole(), images[:512])[1])(network))
@@ -74,19 +79,20 @@ def trained(space, images, labels):
 
 @pytest.fixture(scope="module")
 def digits():
-    """Normalised train and test images, and their labels."""
+    """Normalised images to train with and to test with, and their labels."""
     data = Digits(image_size=16).load()
-    return [
-        (((split.images / 255 - data.mean) / data.std).astype(np.float32), split.labels)
-        for split in (data.train, data.test)
-    ]
+    parts = ((data.train, data.val), (data.test,))
+    images = [np.concatenate([split.images for split in part]) for part in parts]
+    labels = [np.concatenate([split.labels for split in part]) for part in parts]
+    normal = [((pictures / 255 - data.mean) / data.std).astype(np.float32) for pictures in images]
+    return list(zip(normal, labels, strict=True))
 
 
 @pytest.fixture(scope="module", params=SPACES)
 def network(request, digits):
     """Layers, weights and JAX's logits of the test images."""
     space, ((images, labels), (test_images, _)) = SPACES[request.param], digits
-    extracted = trained(space, images, labels)
+    extracted = trained(space, images, labels, EPOCHS[request.param])
     logits = np.asarray(jax.jit(lambda network: network(jnp.asarray(test_images)))(extracted))
     return space.layers(largest(space)), weights(extracted), logits
 
@@ -95,7 +101,7 @@ def network(request, digits):
 def test_integers_answer_as_floats_do(runtime, network, digits):
     (images, _), (test_images, test_labels) = digits
     layers, tensors, logits = network
-    assert (logits.argmax(1) == test_labels).mean() > 0.85  # it has learned: chance is 0.1
+    assert (logits.argmax(1) == test_labels).mean() > 0.9  # it has learned: chance is 0.1
     floats = runtime.prepare(layers, tensors)
     np.testing.assert_allclose(runtime.run(floats, test_images), logits, atol=1e-4)
     integers = runtime.prepare(layers, tensors, "int8", images[:256])

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from hardware.export.weights import random_weights
+from hardware.export.weights import random_images, random_weights
 from hardware.measuring.campaign import reference_network
 from hardware.runtimes.onnx_runtime import OnnxRuntime
 from hardware.runtimes.runtime import Runtime
@@ -34,6 +34,30 @@ def test_threads_are_at_most_the_cores():
         OnnxRuntime(threads=(os.cpu_count() or 1) + 1).load(b"")
 
 
-def test_a_broken_model_is_refused():
-    with pytest.raises(ValueError, match="refuses the model"):
-        OnnxRuntime().load(onnx.ModelProto().SerializeToString())
+def test_a_broken_model_is_refused_in_one_line():
+    layers = reference_network()
+    content = OnnxRuntime().prepare(layers, random_weights(layers)).content
+    for broken in (b"", b"no model", content[: len(content) // 2], onnx.ModelProto().SerializeToString()):
+        with pytest.raises(ValueError, match=rf"refuses the model of {len(broken)} bytes: .") as refusal:
+            OnnxRuntime().load(broken)
+        assert "\n" not in str(refusal.value)
+
+
+def test_images_of_another_size_are_refused():
+    layers = reference_network()
+    artifact = OnnxRuntime().prepare(layers, random_weights(layers))
+    with pytest.raises(ValueError, match=r"reads images of \(32, 32, 3\), got \(30, 32, 3\)"):
+        OnnxRuntime().run(artifact, np.zeros((1, 30, 32, 3), np.float32))
+
+
+def test_integers_are_timed_on_images_in_floats():
+    layers = reference_network()
+    artifact = OnnxRuntime().prepare(layers, random_weights(layers), "int8", random_images(layers))
+    (answer,) = OnnxRuntime().ready(artifact)().copy_outputs_to_cpu()
+    assert answer.dtype == np.float32
+
+
+def test_a_precision_it_has_not_is_refused():
+    layers = reference_network()
+    with pytest.raises(ValueError, match="fp32, int8 here, got `fp16`"):
+        OnnxRuntime().prepare(layers, random_weights(layers), "fp16")
