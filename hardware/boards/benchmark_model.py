@@ -12,7 +12,7 @@ from functools import cached_property
 from uuid import uuid4
 
 from hardware.boards.folder import MB, Folder, check_artifacts, check_folder, file_name
-from hardware.boards.transport import Lost, Overdue, Refused, Transport
+from hardware.boards.transport import Lost, Overdue, Refused, Transport, unanswered
 from hardware.measuring.protocol import Failure, Protocol, Timing
 from hardware.runtimes.artifact import Artifact
 
@@ -73,11 +73,14 @@ class BenchmarkModel:
     @cached_property
     def _facts(self) -> tuple[str, int, str]:
         """Host, cores and version; asked once."""
-        done = self.transport.run(
+        command = (
             f"sha256sum {shlex.quote(self.program)} || exit 1; nproc; uname -sm;"
-            " getprop ro.product.manufacturer 2>/dev/null; getprop ro.product.model 2>/dev/null",
-            _STEP_S,
+            " getprop ro.product.manufacturer 2>/dev/null; getprop ro.product.model 2>/dev/null"
         )
+        try:
+            done = self.transport.run(command, _STEP_S)
+        except Overdue as error:
+            raise unanswered(self.transport.name, error) from error
         lines = [line.strip() for line in done.output.decode(errors="replace").splitlines()]
         if done.code == 1 or len(lines) < 3 or not lines[1].isdigit():
             raise ValueError(
@@ -123,8 +126,9 @@ class BenchmarkModel:
                             raise ValueError(f"the reference network cannot be timed: {error}") from error
                 if progress:
                     progress(done, protocol.rounds)
-        except (Lost, Refused) as error:
-            lost = dict.fromkeys(left, f"{error}; run it again to measure what is left")
+        except (Lost, Overdue, Refused) as error:  # a turn's own has been caught; this is of copying
+            what = f"{self.transport.name}: {error}; raise `timeout_s`" if isinstance(error, Overdue) else str(error)
+            lost = dict.fromkeys(left, f"{what}; run it again to measure what is left")
             return {name: Failure(reason=reason) for name, reason in {**lost, **failures}.items()}
         finally:
             shelf.close(job)

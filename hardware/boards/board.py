@@ -12,11 +12,12 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from hardware.boards.folder import MB, Folder, check_artifacts, check_folder, file_name
-from hardware.boards.transport import Finished, Lost, Overdue, Refused, Transport
+from hardware.boards.transport import Finished, Lost, Overdue, Refused, Transport, unanswered
 from hardware.boards.worker import RUNTIMES
 from hardware.measuring.protocol import Failure, Protocol, Timing
 from hardware.runtimes.artifact import Artifact
 
+_PROBE_S = 120.0  # for Python and a runtime to be imported on a slow board
 _GRACE_S = 30.0  # after which a worker that should have ended by itself is given up
 
 
@@ -80,7 +81,9 @@ class Board:
         try:
             shelf.send(job, _worker_files())
             heard = _Heard()
-            done = self._work(f"probe {self.runtime}", job, heard, 120.0)
+            done = self._work(f"probe {self.runtime}", job, heard, _PROBE_S)
+        except Overdue as error:
+            raise unanswered(self.transport.name, error) from error
         finally:
             shelf.close(job)
         if heard.error is None and heard.facts is None:

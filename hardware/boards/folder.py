@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hardware.boards.transport import Refused, Transport
+from hardware.boards.transport import Overdue, Refused, Transport, unanswered
 from hardware.runtimes.artifact import Artifact
 
 _FILE = re.compile(r"^-\S+\s+\d+\s+\d+\s+\d+\s+(\d+)\s.*\s(network-[0-9a-f]{64}\.\w+)\s*$", re.MULTILINE)  # ls -ln
@@ -132,12 +132,15 @@ class Folder:
           Lost: when the board does not answer.
           Refused: when nothing can be written.
         """
-        done = self.transport.run(
+        command = (
             f"mkdir -p {self._in('files')} {self._in(job)} && cd {self._in('files')} || exit 1;"
             " find .. -maxdepth 1 -name 'job-*' -mtime +0 -exec rm -rf {} + 2>/dev/null;"
-            " df -Pk . && ls -lnt",
-            _STEP_S,
+            " df -Pk . && ls -lnt"
         )
+        try:
+            done = self.transport.run(command, _STEP_S)
+        except Overdue as error:
+            raise unanswered(self.transport.name, error) from error
         text = done.output.decode(errors="replace")
         free = _FREE.search(text)
         if free is None:

@@ -12,6 +12,11 @@ class Overdue(ValueError):
     """A command took longer than it was given."""
 
 
+def unanswered(name: str, error: Overdue) -> Lost:
+    """The error of a board that was asked something small and took too long over it."""
+    return Lost(f"{name} does not answer: {error}; see whether it hangs or is at work, and run it again")
+
+
 class Refused(ValueError):
     """The board answers, but does not do what it was asked to; says why."""
 

@@ -111,9 +111,14 @@ class Emulator:
         made, said = folder / "count.so", ""
         for version in PLUGIN_VERSIONS:
             flags = ["-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={version}"]
-            subprocess.run([compiler, *flags, str(PLUGIN), "-o", str(made)], check=True)
+            built = subprocess.run([compiler, *flags, str(PLUGIN), "-o", str(made)], capture_output=True, text=True)
+            if built.returncode:
+                raise ValueError(f"`{compiler}` does not compile {PLUGIN}: {' '.join(built.stderr.split())[:300]}")
             command = [self.qemu, "-plugin", str(made), "-L", self.sysroot, str(self._programs / "iree-run-module")]
-            tried = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=self.timeout_s)
+            try:
+                tried = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=self.timeout_s)
+            except subprocess.TimeoutExpired as error:
+                raise ValueError(f"`{self.qemu}` hangs with a plugin; raise `timeout_s`, or take another") from error
             if "instructions: " in tried.stderr:
                 return
             said = " ".join(tried.stderr.split())[:200]

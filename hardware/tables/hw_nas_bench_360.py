@@ -53,10 +53,10 @@ class HwNasBench360:
         archs = self._archs()
         representatives = arrays["iso_rep"].astype(np.int64)
         row = np.full(len(archs), -1)
-        within = (arrays["rep_arch_idx"] >= 0) & (arrays["rep_arch_idx"] < len(archs))
-        if representatives.shape == row.shape and within.all():
+        cells = np.arange(len(archs))
+        if np.isin(arrays["rep_arch_idx"], cells).all():
             row[arrays["rep_arch_idx"]] = np.arange(len(arrays["rep_arch_idx"]))
-        if representatives.shape != row.shape or not within.all() or (row[representatives] < 0).any():
+        if representatives.shape != row.shape or not np.isin(representatives, cells[row >= 0]).all():
             raise damaged(path, f"`iso_rep` must name a measured cell for each of {len(archs)}")
         labels = [str(each) for each in arrays["column"].tolist()]
         for name in names[3:]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hardware.boards.benchmark_model import BenchmarkModel, least_us
-from hardware.boards.transport import Finished, Lost
+from hardware.boards.transport import Finished, Lost, Overdue
 from hardware.measuring.protocol import Failure, Protocol, Timing
 
 QUICK = Protocol(warm_up=1, rounds=4, runs_per_round=5, pin=False)
@@ -112,6 +112,22 @@ def test_a_turn_is_asked_for_as_the_protocol_says(artifact):
         f" --graph=/data/local/tmp/edgenas/files/network-{hashlib.sha256(b'x').hexdigest()}.tflite --num_threads=2"
         " --warmup_runs=3 --warmup_min_secs=0 --num_runs=5 --min_secs=0.002 --max_secs=300 --use_gpu=true 2>&1; exit $?"
     )
+
+
+@pytest.mark.parametrize("over", ["run", "push"])
+def test_a_phone_that_hangs_says_so_by_name(phone, artifact, monkeypatch, over):
+    def overdue(self, *arguments, **more):
+        raise Overdue("not done after 60 s")
+
+    if over == "push":
+        phone.version()
+    monkeypatch.setattr(type(phone.transport), over, overdue)
+    if over == "run":
+        with pytest.raises(ValueError, match=r"^the phone does not answer: not done after 60 s; see whether it hangs"):
+            phone.version()
+    else:
+        found = phone.measure({"ref": artifact(b"1000", "tflite")}, QUICK, reference="ref")
+        assert found["ref"].reason.startswith("the phone: not done after 60 s; raise `timeout_s`; run it again")
 
 
 def test_the_tool_is_part_of_the_version(phone, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 import hardware.boards
 from hardware.boards.board import Board
+from hardware.boards.transport import Finished, Overdue
 from hardware.measuring.bench import Bench
 from hardware.measuring.campaign import measure_networks, reference_network
 from hardware.measuring.protocol import Failure, Protocol, Timing
@@ -136,6 +137,32 @@ def test_a_batch_that_takes_too_long_ends(ssh, quick_python, artifact, tmp_path)
     far = board(ssh, tmp_path, python=quick_python, timeout_s=4)
     found = far.measure({"ref": artifact(b"slow")}, Protocol(rounds=1000), reference="ref")
     assert "measuring took longer than 4 s; raise the board's `timeout_s`" in found["ref"].reason
+
+
+class Slow:
+    """A way to a board that is asked and asked, and takes too long over one thing."""
+
+    name = "pi"
+
+    def __init__(self, over):
+        self.over = over
+
+    def push(self, files, folder, timeout_s, then="true"):
+        pass
+
+    def run(self, command, timeout_s, on_line=None):
+        if self.over in command:
+            raise Overdue(f"not done after {timeout_s:g} s")
+        return Finished(0, b"/dev/root 100 10 10000000 10% /\n", "")
+
+    def pull(self, path, timeout_s):
+        return b""
+
+
+@pytest.mark.parametrize("over", ["mkdir", "probe"])
+def test_a_board_that_hangs_says_so_by_name(over, tmp_path):
+    with pytest.raises(ValueError, match=r"^pi does not answer: not done after 120 s; see whether it hangs"):
+        board(Slow(over), tmp_path).host()
 
 
 def test_a_disk_without_room_is_told_before_anything_is_copied(ssh, quick_python, artifact, tmp_path):

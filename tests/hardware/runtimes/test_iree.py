@@ -1,7 +1,9 @@
 """IREE's compiled networks answer as onnxruntime's do, here and on an emulated Arm core."""
 
+import os
 import platform
 import struct
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -192,10 +194,20 @@ def test_loading_drops_out_of_a_count(tmp_path):
         stand_in(tmp_path, "echo \"unknown option 'plugin'\" >&2; exit 1").instructions(b"module", (2, 2, 1))
 
 
+def test_what_keeps_a_count_from_being_taken_is_reported(tmp_path, monkeypatch):
+    emulator = stand_in(tmp_path, "exec sleep 60")
+    with pytest.raises(ValueError, match=r"qemu` hangs with a plugin; raise `timeout_s`"):
+        replace(emulator, timeout_s=0.2).instructions(b"module", (2, 2, 1))
+    (tmp_path / "cc").write_text("#!/bin/sh\necho no such flag >&2\nexit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ValueError, match=r"cc` does not compile \S+count_instructions\.c: no such flag"):
+        emulator.instructions(b"module", (2, 2, 1))
+
+
 def test_emulated_programs_that_fail_or_hang_are_reported(tmp_path):
     with pytest.raises(ValueError, match="emulated iree-run-module refuses the artifact: bad archive"):
         stand_in(tmp_path, "echo bad archive >&2; exit 1").run(b"", IMAGES[:1])
-    slow = stand_in(tmp_path, "exec sleep 60")
-    slow = Emulator(qemu=slow.qemu, sysroot=slow.sysroot, programs=slow.programs, timeout_s=0.2)
+    slow = replace(stand_in(tmp_path, "exec sleep 60"), timeout_s=0.2)
     with pytest.raises(ValueError, match=r"took more than 0.2 s; raise `timeout_s`"):
         slow.run(b"", IMAGES[:1])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hardware.tables import HelpFbNet, HelpNasBench201, HelpOfa, MlperfTiny, TfNasOperators
+from hardware.tables import HelpFbNet, HelpNasBench201, HelpOfa, HwNasBench360, MlperfTiny, TfNasOperators
 from hardware.tables.table import Column, TableTarget
 
 
@@ -104,6 +104,19 @@ def test_once_for_alls_genes_must_be_of_the_space(copy, tmp_path):
     for name in ("ks", "e", "d", "r"):
         np.savez(tmp_path / "ofa.npz", **(right | {name: right[name] + 1}))
         refused(f"`{name}` must be among", HelpOfa(root=tmp_path, verify=False).load)
+
+
+def test_the_cells_that_stand_for_others_must_be_there(table, copy, tmp_path, monkeypatch):
+    archs = table(HwNasBench360).archs
+    monkeypatch.setattr(HwNasBench360, "_archs", lambda self: archs)  # to read them takes seconds
+    with np.load(copy("hw_nas_bench_360", "hwnb360.npz")) as arrays:
+        right = dict(arrays)
+    for name, place, value in (("iso_rep", 7, 99_999), ("iso_rep", 7, -1), ("rep_arch_idx", 0, 15_625)):
+        changed = right[name].astype(np.int64)
+        changed[place] = value
+        np.savez(tmp_path / "hwnb360.npz", **(right | {name: changed}))
+        source = HwNasBench360(root=tmp_path, cells="", verify=False)
+        refused("`iso_rep` must name a measured cell for each of 15625", source.load)
 
 
 def test_csv_files_are_read_whole_or_not_at_all(copy, tmp_path):
