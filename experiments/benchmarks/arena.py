@@ -63,24 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     given = parser.parse_args(arguments)
     try:
-        sampled = drawn(given.samples, given.seed)
-        networks = {name: _named(name) for name in given.networks} | sampled
+        named = {name: _named(name) for name in given.networks}
+        networks = named | drawn(given.samples, given.seed)
         if not networks:
             raise ValueError("no networks; name some, or set `--samples` to 1 or more")
         micro = Micro()
         version = micro.version
+        rows = told(networks, micro)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    rows = []
-    print(f"{'network':<28}{'modelled':>10}{'activation':>12}{'ratio':>8}{'peak':>10}{'ratio':>8}{'arena':>10}")
-    for name, layers in networks.items():
-        rows.append(row := compared(name, layers, micro))
-        print(
-            f"{name:<28}{row['modelled_bytes']:>10}{row['activation_bytes']:>12}{row['ratio']:>8.3f}"
-            f"{row['peak_bytes']:>10}{row['peak_ratio']:>8.3f}{row['arena_bytes']:>10}",
-            flush=True,
-        )
     result = {"benchmark": "arena", "rows": rows, "summary": summed_up(rows), "environment": environment()}
     result["environment"] = {**result["environment"], "tflite_micro": version}
     said = result["summary"]
@@ -108,6 +100,27 @@ def drawn(samples: int, seed: int) -> dict[str, tuple[Layer, ...]]:
         rows = np.asarray(sample_networks(jax.random.key(seed), space, samples)) if samples else ()
         networks |= {f"{name}_{i}": tuple(space.layers(row)) for i, row in enumerate(rows)}
     return networks
+
+
+def told(networks: Mapping[str, tuple[Layer, ...]], micro: Micro) -> list[dict[str, Any]]:
+    """All rows of the result, each printed once it is known.
+
+    Raises:
+      ValueError: on a network that tflite-micro does not run, by its name.
+    """
+    rows = []
+    print(f"{'network':<28}{'modelled':>10}{'activation':>12}{'ratio':>8}{'peak':>10}{'ratio':>8}{'arena':>10}")
+    for name, layers in networks.items():
+        try:
+            rows.append(row := compared(name, layers, micro))
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from error
+        print(
+            f"{name:<28}{row['modelled_bytes']:>10}{row['activation_bytes']:>12}{row['ratio']:>8.3f}"
+            f"{row['peak_bytes']:>10}{row['peak_ratio']:>8.3f}{row['arena_bytes']:>10}",
+            flush=True,
+        )
+    return rows
 
 
 def compared(name: str, layers: tuple[Layer, ...], micro: Micro) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Do two campaigns agree on the same networks, measured by the protocol or one by one with a median?
 
-    python -m experiments.benchmarks.measurement [--networks 40] [--repetitions 3] [--seed 0] [--json]
+    python -m experiments.benchmarks.measurement [--networks 40] [--repetitions 3] [--seed 0]
+        [--space mobile] [--json]
 
 Networks are drawn uniformly over a space's distinct networks; those that a short look says are not within a factor 4
 of each other (around the draw's median) are drawn again. Each repetition is four campaigns on this machine: protocol,
@@ -29,9 +30,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import kendalltau
 
-from experiments.build import build
+from experiments.build import build, nearest
 from experiments.environment import environment
-from experiments.options import tree
+from experiments.options import names, tree
 from hardware.export.weights import random_weights
 from hardware.measuring.campaign import measure_networks, reference_time
 from hardware.measuring.store import MeasurementStore
@@ -77,13 +78,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     given = parser.parse_args(arguments)
     try:
         setting = Setting(networks=given.networks, repetitions=given.repetitions, seed=given.seed)
+        if given.space not in names("search_space"):
+            raise ValueError(
+                f"`--space`: no space is called `{given.space}`{nearest(given.space, names('search_space'))}"
+            )
         target: Target = build(tree("target", "host_cpu"))
         space: Space = build(tree("search_space", given.space), image_size=32, image_channels=1, classes=10)
         networks = drawn(target, space, setting)
+        found = compared(target, networks, setting)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    result = {"benchmark": "measurement", **compared(target, networks, setting), "environment": environment()}
+    result = {"benchmark": "measurement", **found, "environment": environment()}
     if given.json:
         print(json.dumps(result))
     return result

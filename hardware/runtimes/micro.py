@@ -142,7 +142,7 @@ class Micro:
         return self.arena(artifact).total_bytes
 
     def costs(self, artifact: Artifact, target: str) -> dict[str, Cost]:
-        """`arena_bytes` and `activation_bytes`, measured.
+        """`arena_bytes` and `activation_bytes`, measured here; on the target itself the first is smaller (`Arena`).
 
         Args:
           artifact: an int8 TFLite file.

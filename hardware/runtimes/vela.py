@@ -42,8 +42,8 @@ class Vela:
     """An Ethos-U NPU in a system, as Vela models it: it compiles networks, reports of them, and is a `LatencyModel`.
 
     Vela takes a system and a memory mode of its own where it is given none, and any system for any NPU; here both must
-    be named, and a system of another NPU is refused. A network takes Vela a second or so, and some more to be written
-    as an int8 file.
+    be named, and a system of another NPU is refused. A network takes Vela from a second to half a minute, and some more
+    to be written as an int8 file.
 
     As a latency model it gives networks random weights (seeded), which a time hangs on only as far as Vela's encoding
     of weights shrinks them, and remembers the networks it has seen.

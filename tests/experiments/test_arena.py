@@ -29,6 +29,7 @@ def test_modelled_bytes_are_those_of_the_arena(capsys, monkeypatch):
     ("arguments", "said"),
     [
         (["--networks", "ds_cn"], "no network is called `ds_cn`; did you mean `ds_cnn`?"),
+        (["--networks", "vit_ti_16", "--samples", "0"], "`vit_ti_16`: layer 14 is a gelu, which tflite-micro has no"),
         (["--samples", "-1"], "`--samples` must be 0 or more, got -1"),
         (["--networks", "--samples", "0"], "no networks; name some, or set `--samples` to 1 or more"),
     ],

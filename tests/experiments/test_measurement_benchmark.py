@@ -44,6 +44,7 @@ def test_agreement_is_of_fractions_and_pairs():
     ("arguments", "said"),
     [
         (["--networks", "2"], "`--networks` must be at least 3, got 2"),
+        (["--space", "mobil"], "`--space`: no space is called `mobil`; did you mean `mobile`?"),
         (["--repetitions", "0"], "`--repetitions` must be at least 1, got 0"),
     ],
 )
