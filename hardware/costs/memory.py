@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from hardware.costs.kernels import Kernel, kernels, readers_of, viewed
-from hardware.costs.precision import WIDTHS, Precision
+from hardware.costs.precision import WIDTHS, Precision, in_bytes
 from search_spaces.alive import alive
 from search_spaces.layers import (
     Activation,
@@ -53,12 +53,7 @@ def peak_bytes(layers: Sequence[Layer], precision: Precision) -> int:
       precision: of activations.
     """
     layers = alive(layers)
-    return peak_of(values_held(layers, kernels(layers)), precision)
-
-
-def peak_of(held: Sequence[int], precision: Precision) -> int:
-    """The bytes of the most values held at once."""
-    return max(held) * WIDTHS[precision].activation // 8
+    return in_bytes(max(values_held(layers, kernels(layers))), WIDTHS[precision].activation)
 
 
 def values_held(layers: Sequence[Layer], steps: Sequence[Kernel]) -> list[int]:
@@ -72,16 +67,18 @@ def values_held(layers: Sequence[Layer], steps: Sequence[Kernel]) -> list[int]:
     last_read = {source: step for step, kernel in enumerate(steps) for source in kernel.reads}
     last_read |= {held_by[i]: end for i, readers in enumerate(readers_of(layers)) if not readers}
     held = {i: math.prod(layer.shape) for i, layer in enumerate(layers) if isinstance(layer, Input)}
-    found = [sum(held.values())]
+    total = sum(held.values())
+    found = [total]
     for step, kernel in enumerate(steps):
         if isinstance(kernel.layer, IN_PLACE):
             for tensor, source in zip(kernel.reads, kernel.layer.inputs, strict=True):
                 if last_read[tensor] == step and layers[source].shape == kernel.layer.shape:
-                    held.pop(tensor)  # its place is the output's
+                    total -= held.pop(tensor)  # its place is the output's
                     break
         held[kernel.makes] = kernel.output_values
-        found.append(sum(held.values()))
-        held = {tensor: values for tensor, values in held.items() if last_read[tensor] > step}
+        total += kernel.output_values
+        found.append(total)
+        total -= sum(held.pop(tensor, 0) for tensor in kernel.reads if last_read[tensor] == step)
     return found
 
 
@@ -96,14 +93,5 @@ def flash_bytes(layers: Sequence[Layer], precision: Precision) -> int:
       layers: the network.
       precision: of weights and biases.
     """
-    return sum(stored_bytes(kernel, precision) for kernel in kernels(alive(layers)))
-
-
-def stored_bytes(kernel: Kernel, precision: Precision) -> int:
-    """What a kernel's weights and biases take at rest, the weights in whole bytes."""
-    return kernel_weight_bytes(kernel, precision) + kernel.bias_values * WIDTHS[precision].bias // 8
-
-
-def kernel_weight_bytes(kernel: Kernel, precision: Precision) -> int:
-    """What a kernel's weights take at rest, biases excepted, in whole bytes."""
-    return -(-kernel.weight_values * WIDTHS[precision].weight // 8)
+    widths, steps = WIDTHS[precision], kernels(alive(layers))
+    return sum(in_bytes(k.weight_values, widths.weight) + in_bytes(k.bias_values, widths.bias) for k in steps)

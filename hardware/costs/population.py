@@ -101,7 +101,7 @@ def _cost_tables(space: Space, precision: Precision, functions: tuple[tuple[str,
     drawn = rng.integers(0, option_counts(space), (PROBED, len(space.choices))).astype(np.int32)
     probes = [space.layers(row) for row in (smallest(space), largest(space), *canonical(space, drawn))]
     reader = Reader(precision, that_add_up(dict(functions), probes))
-    measure = SlotCosts(space, reader, sum(map(len, reader.families)), highest=[sum(map(len, reader.families)) - 1])
+    measure = SlotCosts(space, reader, reader.costs, highest=[reader.costs - 1])
     found: dict[str, Tables] = {}
     first = 0
     for family in reader.families:
@@ -171,3 +171,8 @@ def _of_network(found: CostTables, row: tuple[int, ...]) -> dict[str, Any]:
     counted = network_costs(layers, found.precision) if set(found.direct) & set(COUNTED) else {}
     rest = {name: row_of(found.functions[name], layers) for name in found.direct if name in found.functions}
     return counted | {name: value[0] if len(value) == 1 else value for name, value in rest.items()}
+
+
+def forget() -> None:
+    """Drops the costs that were computed network by network and kept."""
+    _of_network.cache_clear()

@@ -1,7 +1,7 @@
 """In how many bits a network's numbers are kept."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Precision = Literal["fp32", "fp16", "int8", "w4a8"]
 
@@ -27,3 +27,8 @@ WIDTHS: Mapping[str, Widths] = {
     "w4a8": Widths(4, 8, 32),
 }
 """By precision; `w4a8` is weights of 4 bits, two to a byte, and activations of 8."""
+
+
+def in_bytes(values: Any, bits: int) -> Any:
+    """What so many numbers of so many bits take, in whole bytes; of one count or of many."""
+    return -(-values * bits // 8)

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hardware.costs.additive import NetworkCost, Part, Shares, parts_of, row_of
-from hardware.costs.kernels import Kernel
-from hardware.costs.memory import kernel_weight_bytes, peak_of, stored_bytes, values_held
-from hardware.costs.precision import Precision
-from hardware.costs.traffic import kernel_activation_bytes
+from hardware.costs.memory import values_held
+from hardware.costs.network import OF_KERNELS, of_kernels
+from hardware.costs.precision import WIDTHS, Precision, in_bytes
 from search_spaces.alive import alive
 from search_spaces.derived.slot_costs import Readings, paths_of
 from search_spaces.layers import Layer, macs, params
 
 LAYERS = ("params", "macs")
-STORED = ("weight_bytes", "flash_bytes", "kernel_macs")
-MOVED = ("activation_bytes",)
+STORED, MOVED = OF_KERNELS[:3], OF_KERNELS[3:]
 PEAK = ("peak_bytes",)
 
 BITS = 50
@@ -59,6 +57,7 @@ class Reader:
     Attributes:
       families: names of costs, in the order of the columns; those of one family hang on the same choices. A function of
         several values has its name for each of them.
+      costs: how many columns that are.
       functions: those of the costs that are functions of a network.
     """
 
@@ -67,35 +66,27 @@ class Reader:
         self._precision: Precision = precision
         self.functions = functions
         self.families = (LAYERS, STORED, MOVED, *((name,) * len(f.unit) for name, f in functions.items()), PEAK)
+        self.costs = sum(map(len, self.families))
 
     def __call__(self, layers: tuple[Layer, ...]) -> Readings:
         """The costs of each part; columns as in `families`."""
         running = alive(layers)
         parts = parts_of(running)
         steps = [part.kernel for part in parts if part.kernel is not None]
-        of_layers = np.array([(params(layer), macs(layer)) for layer in layers], np.int64)
-        held = iter(values_held(running, steps))
-        counted = [(0, 0, 0, 0, peak_of([next(held)], self._precision))]
-        for part in parts:
-            peak = 0 if part.kernel is None else peak_of([next(held)], self._precision)
-            counted.append((*self._of(part.kernel), peak))
-        of_parts = np.array(counted, np.int64)
-        further = [function(running, parts) for function in self.functions.values()]
-        columns = [np.zeros((len(counted), len(LAYERS)), np.int64), of_parts[:, :-1], *further, of_parts[:, -1:]]
-        below = np.concatenate(columns, 1)
-        above = np.zeros((len(layers), below.shape[1]), np.int64)
-        above[:, : len(LAYERS)] = of_layers
+        runs = np.array([False, *(part.kernel is not None for part in parts)])  # the image comes first
+        first, last = len(LAYERS), len(LAYERS) + len(OF_KERNELS)
+        of_layers = np.zeros((len(layers), self.costs), np.int64)
+        of_layers[:, :first] = [(params(layer), macs(layer)) for layer in layers]
+        of_parts = np.zeros((len(runs), self.costs), np.int64)
+        of_parts[runs, first:last] = of_kernels(steps, self._precision)
+        for function in self.functions.values():
+            of_parts[:, last : last + len(function.unit)] = function(running, parts)
+            last += len(function.unit)
+        runs[0] = True
+        of_parts[runs, -1] = in_bytes(np.array(values_held(running, steps)), WIDTHS[self._precision].activation)
         paths = paths_of(running)
-        return Readings(
-            [*paths_of(layers), "", *(paths[part.position] for part in parts)], np.concatenate([above, below])
-        )
-
-    def _of(self, kernel: Kernel | None) -> tuple[int, int, int, int]:
-        """`STORED` and `MOVED`."""
-        if kernel is None:
-            return 0, 0, 0, 0
-        weights, stored = kernel_weight_bytes(kernel, self._precision), stored_bytes(kernel, self._precision)
-        return weights, stored, kernel.macs, kernel_activation_bytes(kernel, self._precision)
+        found = [*paths_of(layers), "", *(paths[part.position] for part in parts)]
+        return Readings(found, np.concatenate([of_layers, of_parts]))
 
 
 def that_add_up(functions: Mapping[str, NetworkCost], probes: Sequence[tuple[Layer, ...]]) -> dict[str, Scaled]:

@@ -5,21 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from hardware.costs.kernels import Kernel, kernels
-from hardware.costs.memory import kernel_weight_bytes, stored_bytes
-from hardware.costs.precision import WIDTHS, Precision
+from hardware.costs.kernels import kernels
+from hardware.costs.memory import flash_bytes
+from hardware.costs.precision import WIDTHS, Precision, in_bytes
 from search_spaces.alive import alive
 from search_spaces.layers import Layer
 
 
 def weight_bytes(layers: Sequence[Layer], precision: Precision) -> int:
     """Bytes of the weights that kernels read, without biases; each kernel's in whole bytes. `flash_bytes` has both."""
-    return sum(kernel_weight_bytes(kernel, precision) for kernel in kernels(alive(layers)))
+    return sum(in_bytes(kernel.weight_values, WIDTHS[precision].weight) for kernel in kernels(alive(layers)))
 
 
 def activation_bytes(layers: Sequence[Layer], precision: Precision) -> int:
     """Bytes of activations that kernels read and write: each reads its inputs once and writes its output once."""
-    return sum(kernel_activation_bytes(kernel, precision) for kernel in kernels(alive(layers)))
+    width = WIDTHS[precision].activation
+    return sum(in_bytes(kernel.input_values + kernel.output_values, width) for kernel in kernels(alive(layers)))
 
 
 def macs_per_byte(layers: Sequence[Layer], precision: Precision) -> float:
@@ -27,16 +28,10 @@ def macs_per_byte(layers: Sequence[Layer], precision: Precision) -> float:
 
     Layers that can't change the answer neither compute nor move anything. Where nothing is moved it is 0.
     """
-    steps = kernels(alive(layers))
-    moved = sum(kernel_activation_bytes(kernel, precision) + stored_bytes(kernel, precision) for kernel in steps)
-    return float(per_byte(sum(kernel.macs for kernel in steps), moved))
+    moved = activation_bytes(layers, precision) + flash_bytes(layers, precision)
+    return float(per_byte(sum(kernel.macs for kernel in kernels(alive(layers))), moved))
 
 
 def per_byte(macs: Any, moved: Any) -> Any:
     """MACs a byte, of one network or of many; 0 where nothing is moved."""
     return macs / np.maximum(moved, 1)
-
-
-def kernel_activation_bytes(kernel: Kernel, precision: Precision) -> int:
-    """Bytes of a kernel's inputs and of its output."""
-    return (kernel.input_values + kernel.output_values) * WIDTHS[precision].activation // 8

@@ -21,7 +21,7 @@ from search_spaces.space import Space, largest, option_counts, smallest
 LARGEST_STRAY = 256
 PROBES = 64
 ROUNDS = 5
-HOPELESS = 0.1  # share of architectures that tables split by interactions get wrong
+HOPELESS = 0.05  # share of architectures that tables split by interactions get wrong
 
 
 class NoTablesError(ValueError):
@@ -100,10 +100,13 @@ def _terms(groups: Groups, *, last: bool) -> list[Table] | None:
         groups(row)
     widen(groups, scopes, np.concatenate([largest(space)[None], awake(space, rng, 1)]))
     for _ in range(ROUNDS):
-        while contradicted(groups, scopes):
-            pass  # ends: each time, some group has got another choice
-        small = [fits(space, scope) for scope in scopes]
-        if not (all(small) or (last and groups.combine == "sum")) or not (last or _stay(space, scopes)):
+        small, more = [], True
+        while more:  # ends: each time, some group has got another choice
+            small = [fits(space, scope) for scope in scopes]
+            if not all(small) and not (last and groups.combine == "sum"):
+                return None
+            more = contradicted(groups, scopes)
+        if not last and not _stay(space, scopes):
             return None
         parts, share = _split(groups, scopes, rng)
         if share > HOPELESS:
