@@ -27,6 +27,7 @@ def text(group: Group, model: Fitted) -> str:
     """A model's settings, headed by what it is and how near it came."""
     tree = {"_target_": f"{Fitted.__module__}.{Fitted.__qualname__}", **dataclasses.asdict(model)}
     tree["precisions"] = list(model.precisions)
+    tree |= {name: float(f"{tree[name]:.3g}") for name in ("median_ape", "kendall", "relative_std")}
     return (
         f"# {group.runtime} on {group.device}: costs fitted to published times, by\n"
         "# `python -m experiments.benchmarks.hardware_model --write`.\n"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hardware.costs.kernels import kernels
 from hardware.costs.precision import Precision
 from hardware.model.device import Device
-from hardware.model.roofline import moved_bytes
+from hardware.model.traffic import traffic
 from search_spaces.alive import alive
 from search_spaces.layers import Layer
 
@@ -32,15 +32,13 @@ def modelled_energy_mj(
 
     References:
       Computing's energy problem (doi:10.1109/ISSCC.2014.6757323) for the energies of arithmetic and memory.
-      Differs: a kernel whose inputs, output and weights fit on the chip together moves all bytes there, any other
-      moves them all off the chip.
+      Differs: bytes count where `traffic.py` says that they move.
     """
     device.check(precision, threads)
+    run = kernels(alive(layers))
     picojoules = 0.0
-    for kernel in kernels(alive(layers)):
-        moved = moved_bytes(kernel, precision)
-        fits = moved <= device.on_chip_bytes
+    for kernel, moved in zip(run, traffic(device, run, precision), strict=True):
         picojoules += kernel.macs * device.pj_per_mac[precision]
-        picojoules += moved * (device.pj_per_byte_on_chip if fits else device.pj_per_byte_off_chip)
+        picojoules += moved.near * device.pj_per_byte_on_chip + moved.far * device.pj_per_byte_off_chip
     power_w = device.idle_w + device.core_w * threads
     return power_w * latency_ms + picojoules * 1e-9

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from hardware.costs.kernels import Kernel, KernelKind, kernels
-from hardware.costs.precision import WIDTHS, Precision
+from hardware.costs.kernels import KernelKind, kernels
+from hardware.costs.precision import Precision
 from hardware.model.device import Device
+from hardware.model.traffic import traffic
 from search_spaces.alive import alive
 from search_spaces.layers import Layer
 
@@ -16,7 +17,8 @@ from search_spaces.layers import Layer
 class Roofline:
     """The time for one image is the sum over its kernels; they do not overlap.
 
-    A kernel reads its inputs and weights and writes its output once, and takes an overhead besides.
+    A kernel reads its inputs and weights and writes its output once, from and to the memory where they are
+    (`traffic.py`), and takes an overhead besides.
 
     Attributes:
       efficiency: share of the peak that each kind of kernel reaches; above 1 where an algorithm saves
@@ -57,15 +59,13 @@ class Roofline:
         """
         device.check(precision, threads)
         rate = device.clock_hz * device.macs_per_cycle[precision] * (1 + self.parallel * (threads - 1))
+        near = (device.bytes_per_s_on_chip or device.bytes_per_s) * threads
+        far = min(device.bytes_per_s, near)  # which comes to the cores through the chip's memory
+        if device.bytes_per_s_on_chip is None:
+            near = far
+        run = kernels(alive(layers))
         seconds = 0.0
-        for kernel in kernels(alive(layers)):
+        for kernel, moved in zip(run, traffic(device, run, precision), strict=True):
             compute_s = kernel.operations / (rate * self.efficiency[kernel.kind])
-            seconds += max(compute_s, moved_bytes(kernel, precision) / device.bytes_per_s) + self.kernel_overhead_s
+            seconds += max(compute_s, moved.near / near + moved.far / far) + self.kernel_overhead_s
         return seconds * 1e3
-
-
-def moved_bytes(kernel: Kernel, precision: Precision) -> float:
-    """What a kernel reads and writes, each of its tensors once."""
-    widths = WIDTHS[precision]
-    values = (kernel.input_values + kernel.output_values) * widths.activation
-    return (values + kernel.weight_values * widths.weight + kernel.bias_values * widths.bias) / 8

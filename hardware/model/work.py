@@ -27,7 +27,7 @@ from search_spaces.layers import (
     Softmax,
 )
 
-FAR = 2**18  # values of a kernel; more do not stay in caches of some hundred kB
+FAR = 2**16  # values of a kernel: 256 kB of floats, what a small cache holds
 POINTWISE = Add | Norm | Activation | LayerNorm | Softmax
 """Elementwise layers that compute; the others copy, but for `Scale`."""
 SMOOTH = ("swish", "sigmoid", "tanh", "gelu")  # need an exponential
@@ -154,7 +154,6 @@ TERMS: Mapping[str, Term] = {
     "dense_weights": Term(count=lambda k: k.weight_values * (k.kind == "dense"), prior=5.0, kind="traffic"),
     "calls": Term(count=lambda k: 1.0, prior=8e4, kind="calls"),
     "group_calls": Term(count=lambda k: _groups(k) - 1.0, prior=8e4, kind="calls"),  # where groups run one by one
-    "heavy_calls": Term(count=lambda k: float(k.kind not in ("pool", "elementwise")), prior=4e4, kind="calls"),
 }
 """By name. Where terms overlap (`window_macs`, `direct_macs`), the narrower is what comes on top."""
 

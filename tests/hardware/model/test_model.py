@@ -291,11 +291,30 @@ def test_one_kernel_by_hand():
     assert ONES.latency_ms(toy(), graph.layers, "int8") == pytest.approx(1.048)
     assert ONES.latency_ms(toy(0.5), graph.layers, "int8") == pytest.approx(1.080)  # memory bound: 0.080
     assert ONES.latency_ms(toy(), graph.layers, "int8", threads=2) == pytest.approx(1.040)  # 0.032 < 0.040
-    # 1.5 W * 1.048 ms + 48 * 1000 pJ + 40 bytes off the chip * 1e6 pJ = 1.572 + 0.000048 + 0.04 mJ
-    assert modelled_energy_mj(toy(), graph.layers, "int8", 1, 1.048) == pytest.approx(1.612048)
+    # 28 bytes of inputs and output stay on the chip's 30, the 12 of weights don't, beside them:
+    # 1.5 W * 1.048 ms + 48 * 1000 pJ + 28 * 1e4 pJ + 12 * 1e6 pJ = 1.572 + 0.000048 + 0.00028 + 0.012 mJ
+    assert modelled_energy_mj(toy(), graph.layers, "int8", 1, 1.048) == pytest.approx(1.584328)
     # The whole fits 40 bytes: 40 * 1e4 pJ = 0.0004 mJ
     fits = dataclasses.replace(toy(), on_chip_bytes=40)
     assert modelled_energy_mj(fits, graph.layers, "int8", 1, 1.048) == pytest.approx(1.572448)
+
+
+def test_memory_on_the_chip_has_its_own_rate():
+    graph = Graph((2, 2, 3))
+    graph.conv(0, 4, "a")
+    # 10 MB/s on the chip for each core, 0.5 MB/s behind it, and arithmetic that takes next to nothing
+    device = dataclasses.replace(toy(0.5), bytes_per_s_on_chip=1e7, clock_hz=1e12)
+    # 28 bytes near in 0.0028 ms, 12 of weights far in 0.024 ms, 1 ms overhead
+    assert ONES.latency_ms(device, graph.layers, "int8") == pytest.approx(1.0268)
+    fits = dataclasses.replace(device, on_chip_bytes=40)  # 40 near in 0.004 ms; two cores have 20 MB/s
+    assert ONES.latency_ms(fits, graph.layers, "int8") == pytest.approx(1.004)
+    assert ONES.latency_ms(fits, graph.layers, "int8", threads=2) == pytest.approx(1.002)
+    small = dataclasses.replace(device, on_chip_bytes=20)  # nothing fits: 40 far in 0.08 ms
+    assert ONES.latency_ms(small, graph.layers, "int8") == pytest.approx(1.08)
+    # One core gets no more from behind the chip than through it: 1 MB/s of 1.5 that two have
+    slow = dataclasses.replace(toy(1.5), bytes_per_s_on_chip=1e6, clock_hz=1e12, on_chip_bytes=20)
+    assert ONES.latency_ms(slow, graph.layers, "int8") == pytest.approx(1.04)
+    assert ONES.latency_ms(slow, graph.layers, "int8", threads=2) == pytest.approx(1 + 0.04 / 1.5)
 
 
 @pytest.mark.parametrize(("board", "model", "precision"), [(PI, NCNN, "fp32"), (STM32, CUBE, "int8")])
