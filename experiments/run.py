@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _call(verb: str, words: Sequence[str]) -> None:
     if verb not in VERBS:
-        raise ValueError(f"there is no verb `{verb}`{nearest(verb, list(VERBS))}; a setting is written {verb}=<value>")
+        raise ValueError(f"there is no verb `{verb}`, and a setting is written {verb}=<value>{nearest(verb, list(VERBS))}")
     module, _, function = VERBS[verb].rpartition(".")
     getattr(importlib.import_module(module), function)(words)  # imports are slow, and only this one is needed
 
