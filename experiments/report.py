@@ -56,6 +56,7 @@ class Network:
     params: int | None
     macs: int | None
     onnx_max_abs_diff: float | None
+    files: tuple[Mapping[str, Any], ...]
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "Network":
@@ -73,6 +74,7 @@ class Network:
             params=entry.get("params"),
             macs=entry.get("macs"),
             onnx_max_abs_diff=entry.get("onnx_max_abs_diff"),
+            files=tuple(dict(file) for file in entry.get("files") or ()),
         )
 
     def cost(self, label: str, *kinds: str) -> Cost | None:
@@ -445,6 +447,7 @@ def _content(summary: Summary, judged: Mapping[str, Sequence[Judged]], folder: P
         "tiles": _tiles(summary, judged),
         "networks": _network_table(summary),
         "all_costs": _all_costs(summary),
+        "files": _file_table(summary),
         "front": _front_table(summary),
         "accuracy_note": _accuracy_note(summary),
         "drawings": [
@@ -537,6 +540,41 @@ def _all_costs(summary: Summary) -> Table:
         for network in summary.networks
         for label, cost in {_label(cost): cost for cost in network.costs}.items()
     ]
+    return Table(columns, rows)
+
+
+def _file_table(summary: Summary) -> Table | None:
+    """The files of the extracted networks, each as it answered when it was run; None where ONNX is all there is."""
+    if all(len(network.files) < 2 for network in summary.networks):
+        return None
+    columns = [
+        Column("network"),
+        Column("file"),
+        Column("run by"),
+        Column("size", unit="KiB"),
+        Column("test accuracy", unit="%", kind="measured"),
+        Column("same answer", "as model.onnx", "%", "measured"),
+        Column("logits", "largest difference from model.onnx", kind="measured"),
+    ]
+    rows: list[list[Any]] = []
+    for network in summary.networks:
+        for file in network.files:
+            if "failure" in file:
+                reason = Markup("{}<br><small>none: {}</small>").format(file["export"], file["failure"])
+                rows.append([network.role, reason, file["runtime"], *[NONE] * 4])
+                continue
+            address = f"./{quote(network.folder)}/{quote(file['file'])}"
+            rows.append(
+                [
+                    network.role,
+                    Markup('<a href="{}">{}</a>').format(address, file["file"]),
+                    file["runtime"],
+                    f"{file['bytes'] / 1024:,.1f}",
+                    percent(file["test_accuracy"], summary).removesuffix(" %"),
+                    percent(file["same_top1"], summary).removesuffix(" %"),
+                    significant(file["max_abs_diff"], 2),
+                ]
+            )
     return Table(columns, rows)
 
 

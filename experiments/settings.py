@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments.build import build, check_type, nearest
+from experiments.steps.exports import check_exports
 from hardware.target import Target
 from nas.objective import Objective
 from nas.training import Distributed
@@ -29,7 +30,7 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(NUMBERS, int),
     **dict.fromkeys(("output", "measuring.store"), str),
     **dict.fromkeys(("resume", "compile_cache", "supernet.from", "measuring.profile"), str | None),
-    "plugins": tuple[str, ...],
+    **dict.fromkeys(("plugins", "exports"), tuple[str, ...]),
     "measuring.reuse": bool,
     "distributed.coordinator": str | None,
     **dict.fromkeys(("distributed.processes", "distributed.process"), int | None),
@@ -71,6 +72,7 @@ def check_settings(plain: Mapping[str, Any]) -> None:
         raise ValueError(f"`fine_tune.learning_rate` must be above 0, got {value('fine_tune.learning_rate')}")
     Distributed(**plain["distributed"])
     _check_objects(plain)
+    check_exports(value("exports"))
 
 
 def _check_objects(plain: Mapping[str, Any]) -> None:

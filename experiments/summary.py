@@ -129,6 +129,29 @@ def last_lines(summary: dict[str, Any]) -> list[str]:
         )
     if energy_of:
         lines.append(f"energy: of {energy_of}, by its hardware model")
+    return [*lines, *_file_lines(summary)]
+
+
+def _file_lines(summary: dict[str, Any]) -> list[str]:
+    """The table of the networks' files, all of it measured; none where ONNX is all there is."""
+    if not summary["config"]["exports"]:
+        return []
+    lines = [
+        "",
+        f"{'':<14} {'':<24} {'':>11} {'test':>8}   {'against model.onnx':^23}",
+        f"{'network':<14} {'file':<24} {'bytes':>11} {'accuracy':>8}   {'same top-1':>10} {'logits +-':>12}",
+    ]
+    for network in summary["networks"]:
+        for file in network["files"]:
+            if "failure" in file:
+                lines.append(f"{network['role']:<14} {file['export']:<24} {'none':>11}")
+                continue
+            top1 = "-" if file["same_top1"] is None else f"{file['same_top1']:.4f}"
+            difference = "-" if file["max_abs_diff"] is None else f"{file['max_abs_diff']:.2g}"
+            lines.append(
+                f"{network['role']:<14} {file['file']:<24} {file['bytes']:>11,} {file['test_accuracy']:>8.4f}"
+                f"   {top1:>10} {difference:>12}"
+            )
     return lines
 
 

@@ -1,4 +1,4 @@
-"""A winner is a folder that someone can use: weights, architecture, layers, preprocessing, class names, ONNX.
+"""A winner is a folder that someone can use: weights, architecture, layers, preprocessing, classes, files to run.
 
 from experiments.winner import load
 network = load("runs/<run>/networks/most_accurate")
@@ -6,6 +6,7 @@ print(network.classify("digit.png"))
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class Winner:
 def save(
     folder: Path,
     extracted: Extracted,
-    onnx_model: bytes,
+    models: Mapping[str, bytes],
     *,
     space: Space,
     arch: tuple[int, ...],
@@ -91,14 +92,15 @@ def save(
     Args:
       folder: is made.
       extracted: the network.
-      onnx_model: the same as serialised ONNX.
+      models: the same as files of other runtimes, by name: `model.onnx` and what else was asked for.
       space: what it was cut from.
       arch: its row.
       data: for preprocessing and class names.
       facts: what else to keep beside the architecture: accuracies, seed, commit.
     """
     write(folder / "weights.safetensors", save_tensors(weights(extracted)))
-    write(folder / "model.onnx", onnx_model)
+    for name, content in models.items():
+        write(folder / name, content)
     write_json(folder / "layers.json", [_layer_dict(layer) for layer in space.layers(np.array(arch, np.int32))])
     write_json(
         folder / "preprocessing.json",
@@ -111,7 +113,8 @@ def save(
             " when it shrinks) unless that is null",
             "mean": list(data.mean),
             "std": list(data.std),
-            "layout": "JAX: batch, height, width, channels; ONNX: batch, channels, height, width",
+            "layout": "JAX: batch, height, width, channels; ONNX: batch, channels, height, width; TFLite: as JAX, one"
+            " image at a time, in int8 as integers whose scale and zero point the file has",
             "class_names": list(data.class_names),
         },
     )
@@ -123,7 +126,9 @@ def save(
         'network = load("<this folder>")\n'
         'print(network.classify("picture.png"))\n'
         "```\n\n"
-        "`model.onnx` gives the same logits in any ONNX runtime; `preprocessing.json` says what it wants as input.\n",
+        "`model.onnx` gives the same logits in any ONNX runtime; `preprocessing.json` says what it wants as input. What"
+        " stands beside it (`model_*.onnx`, `model_*.tflite`) is the same network in other formats or precisions;"
+        " `architecture.json` says under `files` how each answers.\n",
     )
     write_json(
         folder / "architecture.json",

@@ -3,26 +3,24 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.files import read_json
 from experiments.parts import Run
+from experiments.steps.exports import FLOAT, PARITY, Seen, export
+from experiments.steps.exports import judged as judged_file
 from experiments.steps.latency import MEASURED, measured, network_of
 from experiments.winner import save
 from hardware.costs.cost import Cost
-from hardware.export.onnx_export import to_onnx
 from hardware.runtimes.artifact import Network
 from hardware.runtimes.onnx_runtime import OnnxRuntime
 from nas.objective import Judged
-from nas.training import normalise
-from nas.winners import Finished, choose, finish, pieces
+from nas.winners import Finished, choose, finish
 from search_spaces.extract import weights
 from search_spaces.layers import total_macs, total_params
 from search_spaces.space import options
-from search_spaces.static import fixed_of, input_size, resize
+from search_spaces.static import fixed_of, input_size
 
-PARITY = 1e-4  # largest difference allowed between the logits of JAX and ONNX Runtime
 NOT_SHOWN = ("val_error", "macs", "params")  # these stand beside the costs
 
 
@@ -49,7 +47,11 @@ def answer(run: Run, params: Any, best: list[Judged]) -> tuple[list[dict[str, An
             )
             bar.update()
     anew = _measure_front(run, params, best, list(chosen.values()))
-    networks = [_deliver(run, role, judged, finished[role], anew) for role, judged in chosen.items()]
+    networks: list[dict[str, Any]] = []
+    with run.console.bar(len(chosen), "exporting", "network") as bar:
+        for role, judged in chosen.items():
+            networks.append(_deliver(run, role, judged, finished[role], anew))
+            bar.update()
     return networks, [_front_row(run, judged, anew) for judged in best]
 
 
@@ -75,19 +77,23 @@ def _measure_front(run: Run, params: Any, best: list[Judged], chosen: list[Judge
 
 
 def _deliver(run: Run, role: str, judged: Judged, done: Finished, anew: Measured) -> dict[str, Any]:
-    """Exports one network, checks the export against JAX, saves its folder, and says what it is worth."""
+    """Exports one network, checks the ONNX against JAX, saves its folder, and says what it is worth."""
     arch, space = np.array(judged.arch, np.int32), run.parts.space
     layers = space.layers(arch)
-    model = to_onnx(layers, weights(done.extracted))
-    images = np.asarray(normalise(run.parts.data.test.images, run.parts.data))
-    size = input_size(space, fixed_of(space, arch))
-    runtime = OnnxRuntime(threads=1)
-    session = runtime.load(model.SerializeToString())
-    seen = (np.asarray(resize(jnp.asarray(piece), size)) for piece in pieces(images))
-    logits = np.concatenate([runtime.run_session(session, piece) for piece in seen])
+    network, runtime = (layers, weights(done.extracted)), OnnxRuntime(threads=1)
+    seen = Seen.of(run.parts.data, input_size(space, fixed_of(space, arch)))
+    model = runtime.prepare(*network)
+    logits = seen.logits(runtime, model)
     difference = float(np.abs(logits - done.logits).max())
-    if difference > PARITY:
+    if not difference <= PARITY:  # or it is no number
         raise ValueError(f"the ONNX of `{role}` differs from JAX by {difference:.2g}, more than {PARITY}; report this")
+    files, models = [judged_file(FLOAT, model, runtime, logits, seen.labels)], {"model.onnx": model.content}
+    for artifact, said in export(run.settings["exports"], network, seen, logits):
+        files.append(said)
+        if artifact is None:
+            run.console.say(f"`{role}` has no {said['export']}: {said['failure']}")
+        else:
+            models[said["file"]] = artifact.content
     costs = [cost.to_dict() for label, cost in judged.costs.items() if label not in NOT_SHOWN]
     costs += [cost.to_dict() for cost in anew.get(judged.arch, [])]
     facts = {
@@ -101,13 +107,14 @@ def _deliver(run: Run, role: str, judged: Judged, done: Finished, anew: Measured
         "macs": total_macs(layers),
         "onnx_max_abs_diff": difference,
         "masked_max_abs_diff": done.masked_max_abs_diff,
+        "files": files,
     }
     folder = f"networks/{role.replace(' ', '_')}"
     made_by = {name: run.identity[name] for name in ("run", "commit", "versions", "device")}
     save(
         run.folder / folder,
         done.extracted,
-        model.SerializeToString(),
+        models,
         space=space,
         arch=judged.arch,
         data=run.parts.data,
