@@ -8,6 +8,10 @@ architecture) left out of the fit, on all devices; nothing is chosen by these er
 alike: MACs times a constant, and costs of 0 or more of an image, a MAC and a parameter. A network that a group has
 several times at one resolution is one row, the median. `--write` fits to all rows and writes each group's model as
 settings. Energies: the mean power of a board's other networks times the published time, over the published energy.
+
+Last measured, in 20 s on one core: 35 groups of 404 networks, median error of the groups 11.0 %, Kendall's tau 0.855
+(32 groups of high confidence: 11.1 %, 0.852); MACs alone 32 %, 0.778; linear 19 %, 0.727. At most 15 % in 25 groups,
+nearer than both baselines in 30. 43 energies: median error 3.1 %.
 """
 
 import argparse
