@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hardware.costs.cost import Cost
+from hardware.costs.kernels import kernels
 from hardware.target import Target
 from nas.objective import (
     INFEASIBLE,
@@ -20,6 +21,7 @@ from nas.objective import (
     violations,
 )
 from predictors.features import FEATURE_NAMES
+from search_spaces.derived.bounds import Extreme
 from search_spaces.layers import total_macs, total_params
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.space import canonical, option_counts, size
@@ -99,6 +101,61 @@ def test_prices_say_how_each_was_come_by():
         "ms",
         "board",
     )
+
+
+class Powered(Target):
+    """A target that models a time for each kernel, and an energy that is no sum over them."""
+
+    def modelled(self, layers):
+        steps = kernels(layers)
+        time = 0.2 + sum(1e-3 * kernel.operations**0.9 for kernel in steps)
+        own = {"latency_ms": time, "energy_mj": 3 * time + max([kernel.macs for kernel in steps], default=0)}
+        costs = {
+            name: Cost(name=name, value=value, std=None, unit="1", kind="modelled", target=self.name)
+            for name, value in own.items()
+        }
+        return super().modelled(layers) | costs
+
+
+class Priced:
+    """A predictor of latency: a price for each feature."""
+
+    def predict(self, weights, features):
+        mean = features @ np.linspace(0.1, weights, features.shape[1])
+        return mean, 0.1 * mean
+
+
+POWERED = Powered(name="powered", precision="int8")
+BIG = Target(name="big", precision="fp32")
+
+
+@pytest.mark.parametrize("targets", [(), (BOARD,), (BOARD, POWERED, BIG)], ids=len)
+def test_prices_of_a_population_are_those_of_each(targets):
+    prices = Prices(SPACE, targets, {"big": (Priced(), 2.0)} if BIG in targets else {})
+    together, each = prices.population(GRID[::7]), [prices(row) for row in GRID[::7]]
+    assert list(together) == list(each[0])
+    for label, values in together.items():
+        assert np.allclose(values, [costs[label].value for costs in each], rtol=1e-9, atol=0), label
+    for label in set(together) & {"macs", "params", "peak_bytes@board", "flash_bytes@big"}:
+        assert together[label].tolist() == [costs[label].value for costs in each]
+
+
+def test_prices_of_no_population_are_none():
+    found = Prices(SPACE, [BOARD, POWERED, BIG], {"big": (Priced(), 2.0)}).population(GRID[:0])
+    assert {values.shape for values in found.values()} == {(0,)}
+
+
+def test_a_bound_is_not_refused_where_going_downhill_stuck(monkeypatch):
+    prices = Prices(SPACE, [BOARD], {})
+    costs = np.array([[prices(row)[f"{name}_bytes@board"].value for row in EVERY] for name in ("peak", "flash")])
+    # As if the largest network were the lowest that changes of one gene reach.
+    monkeypatch.setattr(
+        "nas.objective.descend", lambda space, cost, start, sign: Extreme(value=cost(EVERY[-1]), arch=EVERY[-1])
+    )
+    for name, lowest in zip(("peak_bytes", "flash_bytes"), costs.min(1).tolist(), strict=True):
+        check_reachable(SPACE, prices, [Objective(cost=name, target="board", bound=lowest)])
+        with pytest.raises(ValueError, match=f"the lowest reached is {lowest!r} "):
+            check_reachable(SPACE, prices, [Objective(cost=name, target="board", bound=lowest - 1)])
 
 
 @pytest.mark.parametrize(("cost", "target"), [("macs", ""), ("params", ""), ("peak_bytes", "board")])

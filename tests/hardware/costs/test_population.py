@@ -7,13 +7,12 @@ import search_spaces
 from hardware.costs.kernels import kernels
 from hardware.costs.memory import flash_bytes, peak_bytes
 from hardware.costs.network import network_costs
-from hardware.costs.population import COUNTED, cost_tables, population
+from hardware.costs.population import COUNTED, cost_tables, forget, population
 from search_spaces.alive import alive
 from search_spaces.derived.enumeration import enumerate_all
 from search_spaces.derived.factors import gather
 from search_spaces.layers import Depthwise
 from search_spaces.mobile import Mobile, Stage
-from search_spaces.nas_bench_201 import NasBench201
 from search_spaces.ofa_mobilenet import OfaMobileNet
 from search_spaces.space import largest, option_counts, smallest
 from search_spaces.vision_transformer import VisionTransformer
@@ -31,7 +30,7 @@ MOBILE = Mobile(
 VIT = VisionTransformer(
     image_size=8, classes=5, patch=4, dims=(12, 16), depths=(1, 2), heads=(1, 2), mlp_ratios=(1.5, 2.0), head_dim=8
 )
-CELLS = NasBench201(image_size=8, image_channels=1, channels=4, cells=1, stages=1)
+CELLS = search_spaces.EXAMPLES[3]
 PRECISIONS = ("fp32", "fp16", "int8", "w4a8")
 
 
@@ -74,8 +73,8 @@ def test_every_cost_of_every_example_is_that_of_its_layers(number):
     for name in COUNTED:
         assert together[name].tolist() == [each[name] for each in one_by_one], name
     # Only cells with cut edges, of which all decide what runs, have costs that no small tables hold.
-    cut = isinstance(space, NasBench201)
-    assert set(found.direct) == ({"activation_bytes", "macs_per_byte", "peak_bytes"} if cut else set())
+    cut_edges = {"activation_bytes", "macs_per_byte", "peak_bytes"}
+    assert set(found.direct) == (cut_edges if space is CELLS else set())
 
 
 @pytest.mark.parametrize("space", [MOBILE, VIT, search_spaces.EXAMPLES[12]], ids=lambda space: type(space).__name__)
@@ -106,12 +105,12 @@ def test_tables_hold_for_every_network(space):
 
 
 def test_weights_of_cells_are_tables_though_cut_edges_leave_operations_out():
-    found = cost_tables(CELLS, "int8")
+    found = cost_tables(CELLS, "w4a8")
     tables = found.factors("flash_bytes")
     assert tables is not None
     assert found.factors("activation_bytes") is None
-    rows = drawn(CELLS, 400)  # of 15,625 cells
-    assert gather(tables, rows).tolist() == [flash_bytes(CELLS.layers(row), "int8") for row in rows]
+    rows = drawn(CELLS, 200)  # of 15,625 cells
+    assert gather(tables, rows).tolist() == [flash_bytes(CELLS.layers(row), "w4a8") for row in rows]
 
 
 @pytest.mark.slow
@@ -137,12 +136,13 @@ def test_what_tables_do_not_hold_is_computed_once_a_network(monkeypatch):
         return network_costs(layers, precision)
 
     monkeypatch.setattr("hardware.costs.population.network_costs", counted)
-    found = cost_tables(CELLS, "int8")
+    forget()
+    found = cost_tables(CELLS, "w4a8")
     rows = np.repeat(drawn(CELLS, 5), 10, 0)
     first, again = population(found, rows), population(found, rows[::-1])
     assert len(asked) == 5
     assert first["peak_bytes"].tolist() == again["peak_bytes"][::-1].tolist()
-    assert first["peak_bytes"][::10].tolist() == [peak_bytes(CELLS.layers(row), "int8") for row in rows[::10]]
+    assert first["peak_bytes"][::10].tolist() == [peak_bytes(CELLS.layers(row), "w4a8") for row in rows[::10]]
 
 
 def test_a_value_that_its_unit_does_not_hold_is_computed_directly(monkeypatch):
@@ -161,7 +161,7 @@ def test_a_population_of_none_costs_nothing():
     found = population(cost_tables(VIT, "int8", FUNCTIONS), np.zeros((0, len(VIT.choices)), np.int32))
     shapes = dict.fromkeys((*COUNTED, "time", "slowest"), (0,)) | {"work": (0, 3)}
     assert {name: values.shape for name, values in found.items()} == shapes
-    cells = population(cost_tables(CELLS, "int8"), np.zeros((0, 6), np.int32))
+    cells = population(cost_tables(CELLS, "w4a8"), np.zeros((0, 6), np.int32))
     assert {name: (values.shape, values.dtype.kind) for name, values in cells.items()} == {
         name: ((0,), "f" if name == "macs_per_byte" else "i") for name in COUNTED
     }
