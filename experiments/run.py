@@ -112,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _call(verb: str, words: Sequence[str]) -> None:
     if verb not in VERBS:
-        raise ValueError(f"there is no verb `{verb}`, and a setting is written {verb}=<value>{nearest(verb, list(VERBS))}")
+        close = nearest(verb, list(VERBS))
+        raise ValueError(f"there is no verb `{verb}`, and a setting is written {verb}=<value>{close}")
     module, _, function = VERBS[verb].rpartition(".")
     getattr(importlib.import_module(module), function)(words)  # imports are slow, and only this one is needed
 
