@@ -83,6 +83,21 @@ def test_the_page_shows_every_file(exported):
     assert "largest difference from model.onnx" in page
 
 
+@pytest.mark.slow
+def test_the_page_says_what_could_not_be_written_and_refuses_what_is_not_all_there(exported, tmp_path):
+    summary = json.loads((exported / "summary.json").read_text())
+    (tmp_path / "study.sqlite").write_bytes((exported / "study.sqlite").read_bytes())
+    kept = {name: summary["networks"][0]["files"][1][name] for name in ("export", "precision", "runtime")}
+    summary["networks"][0]["files"][1] = {**kept, "file": None, "failure": "no operator <here>"}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert "tflite_int8<br><small>none: no operator &lt;here&gt;</small>" in write_report(tmp_path).read_text()
+    assert any(line.split()[-2:] == ["tflite_int8", "none"] for line in last_lines(summary))
+    del summary["networks"][0]["files"][2]["bytes"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(ValueError, match=r"is not a run's summary \(it lacks 'bytes'\)"):
+        write_report(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
