@@ -10,7 +10,7 @@ from search_spaces.layers import Layer
 
 @runtime_checkable
 class LatencyModel(Protocol):
-    """How long software takes on a device, from a network's layers; `roofline.py` has one."""
+    """How long software takes on a device, from a network's layers: `roofline.py`, `fitted.py`."""
 
     def latency_ms(self, device: Device, layers: Sequence[Layer], precision: Precision, threads: int) -> float:
         """The time for one image, in ms.
