@@ -7,10 +7,11 @@ Architectures are drawn uniformly over genes. Both ways take turns, warm; the ta
 costs of a sample must be equal both ways. Where a space has no tables for a cost, it is computed network by network
 in a population too: `direct` names such costs, and the population is the turn's sample then, nothing kept from before.
 
-On two cores of a shared machine with six processes running: the Once-for-All space 1.44 million architectures/s (lowest
-of 7 turns 1.28), one by one 239; its tables 8 s. The other spaces 1.4 to 3.6 million, their tables 2 to 18 s; every cost
-equal in all. NAS-Bench-201 and DARTS have no tables for what is moved and alive at once (what runs inside what hangs
-on all choices of a cell), so that they get no faster than one by one, 220 and 75/s; DARTS takes 92 s to find that out.
+On two cores of a shared machine beside other work (load 3 to 6): the Once-for-All space 1.44 million architectures/s
+(lowest of 7 turns 1.28), one by one 239; its tables 8 s. The other spaces 1.4 to 3.6 million, their tables 2 to 18 s;
+every cost of 200 architectures is equal in all. NAS-Bench-201 and DARTS have no tables for what is moved and alive at
+once (what runs inside what hangs on all choices of a cell), so that they get no faster than one by one, 220 and 75/s;
+DARTS takes 92 s to find that out.
 """
 
 import argparse
