@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from hardware.costs.kernels import VIEW, Kernel, kernels
+from hardware.costs.kernels import VIEW, Kernel, kernels, viewed
 from search_spaces.alive import alive
-from search_spaces.layers import Input, Layer, Shape
+from search_spaces.layers import Input, Layer
 
 NetworkCost = Callable[[Sequence[Layer]], Any]
 """A function of a network: a number, or a row of them."""
@@ -34,6 +34,9 @@ class Part(NamedTuple):
     kernel: Kernel | None
 
 
+NO_IMAGE = Input(shape=(1, 1, 1))
+"""Stands where the image would: what reads the image itself may cost something else."""
+
 CLOSE = 1e-9
 """How far, in parts of it, a network's cost may be from its kernels' sum."""
 
@@ -48,7 +51,7 @@ class Shares:
     def __init__(self, cost: NetworkCost):
         """Takes the function."""
         self.cost = cost
-        self._known: dict[tuple[tuple[Shape, ...], tuple[Layer, ...]], np.ndarray] = {}
+        self._known: dict[tuple[Layer, ...], np.ndarray] = {}
 
     def __call__(self, layers: Sequence[Layer], parts: Sequence[Part]) -> Float[np.ndarray, "parts values"]:
         """What the inputs alone cost, then what each part adds.
@@ -58,16 +61,23 @@ class Shares:
           parts: its parts.
         """
         found = [row_of(self.cost, tuple(layer for layer in layers if isinstance(layer, Input)))]
+        held = viewed(layers)
         for part in parts:
-            shapes = tuple(layers[i].shape for i in part.layers[0].inputs)
+            sources = part.layers[0].inputs
+            alone, at = [NO_IMAGE], []
+            for source in sources:
+                if held[source] == 0:
+                    alone[0] = Input(shape=layers[source].shape)
+                else:
+                    alone.append(Input(shape=layers[source].shape))
+                at.append(0 if held[source] == 0 else len(alone) - 1)
             own = tuple(
-                replace(layer, path="", inputs=(len(shapes) + i - 1,) if i else tuple(range(len(shapes))))
+                replace(layer, path="", inputs=(len(alone) + i - 1,) if i else tuple(at))
                 for i, layer in enumerate(part.layers)
             )
-            if (share := self._known.get((shapes, own))) is None:
-                alone = tuple(Input(shape=shape) for shape in shapes)
-                share = row_of(self.cost, (*alone, *own)) - row_of(self.cost, alone)
-                self._known[shapes, own] = share
+            network = (*alone, *own)
+            if (share := self._known.get(network)) is None:
+                share = self._known[network] = row_of(self.cost, network) - row_of(self.cost, tuple(alone))
             found.append(share)
         return np.array(found)
 

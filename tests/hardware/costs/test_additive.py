@@ -49,6 +49,18 @@ def test_rows_of_values_have_a_column_each():
     assert shares.add_up(layers)
 
 
+def test_what_reads_the_image_may_cost_more():
+    def cost(layers):
+        return sum(kernel.input_values * (7 if kernel.reads == (0,) else 1) for kernel in kernels(layers))
+
+    graph = Graph((4, 4, 1))
+    x = graph.dense(graph.flatten(0), 16, "a")  # of the image, seen as a vector
+    graph.dense(graph.dense(x, 16, "b"), 2, "c")
+    layers, shares = tuple(graph.layers), Shares(cost)
+    assert shares(layers, parts_of(layers))[:, 0].tolist() == [0, 0, 7 * 16, 16, 16]
+    assert shares.add_up(layers)
+
+
 def test_the_slowest_kernel_is_no_sum():
     assert not Shares(lambda layers: max([kernel.macs for kernel in kernels(layers)], default=0)).add_up(network())
     assert not Shares(lambda layers: time_of(layers) ** 1.1).add_up(network())
