@@ -108,6 +108,8 @@ def assemble(settings: Mapping[str, Any], calibration_key: jax.Array) -> Parts:
     training: Training = build(settings["training"], plugins)
     if (profile := settings["measuring"]["profile"]) is not None:  # refused now rather than after training
         read_profile(Path(profile), plugins).measured(space, target.name)
+    if target.meter is not None:
+        target.meter.check()
     data = source.load()
     teacher = None
     if training.teacher is not None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.build import build
-from experiments.options import names, tree
+from experiments.options import names
 from experiments.settings import objectives_of
+from experiments.target_settings import option_tree
 from hardware.target import Target
 from search_spaces.mobile import Mobile, Stage
 from search_spaces.space import largest, option_counts, smallest
@@ -27,12 +28,12 @@ ERROR_ONLY = {"val_error": {"bound": None, "minimised": True}, "peak_bytes": NOT
 
 @pytest.fixture(params=NAMES, scope="module")
 def target(request):
-    return build(tree("target", request.param))
+    return build(option_tree("target", request.param))
 
 
 def test_its_name_is_its_files():
     for name in NAMES:
-        assert tree("target", name)["name"] == name
+        assert option_tree("target", name)["name"] == name
 
 
 def test_its_costs_are_finite_modelled_and_its_own(target):

@@ -27,7 +27,7 @@ SMALL = "search_space.stages=[{_target_:search_spaces.mobile.Stage,widths:[8],de
         # names
         ("search_space=mobil", "`search_space` has no option `mobil`; did you mean `mobile`?"),
         ("data=digit", "did you mean `digits`?"),
-        ("target=stm32", "did you mean `stm32h743`?"),
+        ("target=stm32h7433", "did you mean `stm32h743`?"),
         ("search=evolve", "did you mean `evolution`?"),
         ("search=zzz", "there are `evolution`, `random`"),
         ("trainin.epochs=1", "there is no setting `trainin.epochs`; did you mean `training.epochs`?"),

@@ -122,7 +122,8 @@ def test_help_says_what_there_is(main, capsys, word):
 
 
 def test_a_verb_that_is_none_gets_the_nearest(refused):
-    assert "there is no verb `chek`, and a setting is written chek=<value>; did you mean `check`?" in refused("chek", "x")
+    said = "there is no verb `chek`, and a setting is written chek=<value>; did you mean `check`?"
+    assert said in refused("chek", "x")
     assert "there are `check`, `convert`, `describe`" in refused("zzz")
 
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 import experiments
 from experiments.build import build, describe, locate
-from experiments.options import tree
 from experiments.settings import check_settings
+from experiments.target_settings import option_tree
 from search_spaces.networks import NAMED
 from search_spaces.space import Space, size
 
@@ -32,7 +32,7 @@ NO_DEFAULTS = {"target", "device", "latency_model"}
 
 def plain(path):
     if path.parent.name in NO_DEFAULTS:
-        return tree(path.parent.name, path.stem)
+        return option_tree(path.parent.name, path.stem)
     return OmegaConf.to_container(OmegaConf.load(path))
 
 

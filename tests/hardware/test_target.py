@@ -79,7 +79,7 @@ def test_what_a_model_knows_of_its_error_is_the_costs_spread():
     assert (costs["latency_ms"].value, costs["latency_ms"].std) == (8.0, 2.0)
     assert costs["energy_mj"].std == pytest.approx(costs["energy_mj"].value / 4)
     assert costs["peak_bytes"].std is None
-    for unsure in (pi, dataclasses.replace(pi, latency_model=Slope(relative_std=None))):
+    for unsure in (build(tree("target", "stm32h743")), dataclasses.replace(pi, latency_model=Slope(relative_std=None))):
         costs = unsure.modelled(layers)
         assert (costs["latency_ms"].std, costs["energy_mj"].std) == (None, None)
 
