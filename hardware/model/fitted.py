@@ -26,7 +26,7 @@ class Fitted:
       costs_ns: what one of each of the `TERMS` takes, in ns.
       rows: published networks that it was fitted to.
       families: of these.
-      median_ape: median of |predicted / published - 1| of these, each network's family left out of fit and choices.
+      median_ape: median of |predicted / published - 1| of these, each network's family left out of the fit.
       kendall: rank correlation of the same predictions with the published times.
       relative_std: root of the mean square of ln(predicted / published), likewise: what to expect of a network of
         another family.
@@ -62,7 +62,8 @@ class Fitted:
         if precision not in self.precisions or threads != self.threads:
             raise ValueError(
                 f"the latency model fitted on {self.measured_on} is of {' or '.join(self.precisions)} and"
-                f" {self.threads} threads, not of {precision} and {threads}; use another, as `typical_{device.kind}`"
+                f" {self.threads} threads, not of {precision} and {threads}; use another, as"
+                f" `latency_model@target.latency_model=typical_{device.kind}`"
             )
         costs = np.array([self.costs_ns[name] for name in TERMS])
         return float(costs @ work(layers)) * 1e-6

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
 from hardware.model.work import TERMS
 
@@ -149,7 +150,8 @@ def fit(evidence: Evidence, spreads: tuple[Spread, ...] = SPREADS) -> Fit:
     """
     if not len(evidence.log_ms):
         raise ValueError("costs are fitted to times, and there are none")
-    pulls = tuple(_most_probable(evidence, spread) for spread in spreads)
+    with threadpool_limits(1, "blas"):  # on a busy machine, threads that wait for each other took 20 times as long
+        pulls = tuple(_most_probable(evidence, spread) for spread in spreads)
     return Fit(labels=evidence.labels, spreads=spreads, pulls=pulls)
 
 

@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from experiments.build import build
 from experiments.options import tree
 from hardware.costs.precision import Precision
+from hardware.model import fitting
 from hardware.model.fitted import Fitted
 from hardware.model.fitting import PRIOR, SPREADS, Evidence, Spread, families_out, fit
 from hardware.model.work import TERMS, work
@@ -135,6 +137,19 @@ def test_what_was_left_out_does_not_matter():
     assert not np.allclose(np.log(honest[families != 2]), np.log(poisoned[families != 2]), atol=0.1)
 
 
+def test_a_fit_does_not_wait_for_threads(monkeypatch):
+    _, _, known = evidence(rows=6)
+    threads, factor = [], fitting.cho_factor
+
+    def watched(*arguments, **settings):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return factor(*arguments, **settings)
+
+    monkeypatch.setattr(fitting, "cho_factor", watched)
+    fit(known, (FREE,))
+    assert set(threads) == {1}
+
+
 def test_what_cannot_be_fitted_or_judged_is_refused():
     _, _, known = evidence(rows=6)
     with pytest.raises(ValueError, match="of one family only"):
@@ -169,7 +184,9 @@ def test_a_fitted_model_holds_for_what_was_measured_only(device):
     layers = NAMED["resnet_8"]().layers()
     others: tuple[tuple[Precision, int], ...] = (("int8", 1), ("fp32", 4))
     for precision, threads in others:
-        with pytest.raises(ValueError, match=rf"is of fp32 and 1 threads, not of {precision} and {threads}; use.*typ"):
+        with pytest.raises(
+            ValueError, match=rf"is of fp32 and 1 threads, not of {precision} and {threads}; use.*typical_cpu`"
+        ):
             MODEL.latency_ms(device, layers, precision, threads)
     with pytest.raises(ValueError, match=r"missing \['calls'\]"):
         dataclasses.replace(MODEL, costs_ns={name: cost for name, cost in MODEL.costs_ns.items() if name != "calls"})
