@@ -95,7 +95,7 @@ def _show_all(targets: Sequence[dict[str, Any]], tables: Sequence[dict[str, Any]
         if "unusable" in each:
             print(f"\n{each['path']} is unusable: {each['unusable']}")
     if tables:
-        print("\npublished tables, quoted:")
+        print("\npublished tables, quoted where they were measured:")
         _print([(f"  {each['name']}", each["about"]) for each in tables])
     print("\n`edgenas targets <name>` shows one in full; `edgenas target=<name>` searches for it")
 

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-REMAINS = "`energy_mj` remains, modelled and labelled so"
+REMAINS = "`energy_mj` remains, modelled and labelled so, of targets that name a device"
 """How an error ends that says energy cannot be read."""
 
 
