@@ -98,8 +98,8 @@ class Target:
     def modelled(self, layers: tuple[Layer, ...]) -> dict[str, Cost]:
         """What follows from the layers alone: `peak_bytes`, `flash_bytes`, with a device `latency_ms`, `energy_mj`.
 
-        Where the latency model has a `relative_std`, the error of networks that it was not fitted to, latency and
-        energy have that share of themselves as their `std`.
+        Where the latency model has a `relative_std`, the error of networks that it was not fitted to, latency has that
+        share of itself as its `std`; energy has none, as nobody held it to the board's.
         """
         values: dict[str, tuple[float, str]] = {
             "peak_bytes": (peak_bytes(layers, self.precision), "bytes"),
@@ -110,7 +110,7 @@ class Target:
             energy_mj = modelled_energy_mj(self.device, layers, self.precision, self.threads, latency_ms)
             values |= {"latency_ms": (latency_ms, "ms"), "energy_mj": (energy_mj, "mJ")}
         share = getattr(self.latency_model, "relative_std", None)
-        stds = {} if share is None else {name: share * values[name][0] for name in ("latency_ms", "energy_mj")}
+        stds = {} if share is None else {"latency_ms": share * values["latency_ms"][0]}
         return {
             name: Cost(name=name, value=float(value), std=stds.get(name), unit=unit, kind="modelled", target=self.name)
             for name, (value, unit) in values.items()

@@ -77,7 +77,7 @@ def test_what_a_model_knows_of_its_error_is_the_costs_spread():
     pi = build(tree("target", "raspberry_pi_4"))
     costs = dataclasses.replace(pi, latency_model=Slope()).modelled(layers)
     assert (costs["latency_ms"].value, costs["latency_ms"].std) == (8.0, 2.0)
-    assert costs["energy_mj"].std == pytest.approx(costs["energy_mj"].value / 4)
+    assert costs["energy_mj"].std is None  # how wrong the powers are besides, nobody knows
     assert costs["peak_bytes"].std is None
     for unsure in (build(tree("target", "stm32h743")), dataclasses.replace(pi, latency_model=Slope(relative_std=None))):
         costs = unsure.modelled(layers)
