@@ -58,7 +58,7 @@ class Roofline:
           ValueError: when the device has no figures for this precision, or fewer cores.
         """
         device.check(precision, threads)
-        rate = device.clock_hz * device.macs_per_cycle[precision] * (1 + self.parallel * (threads - 1))
+        rate = device.peak_macs_per_s(precision) * (1 + self.parallel * (threads - 1))
         near = (device.bytes_per_s_on_chip or device.bytes_per_s) * threads
         far = min(device.bytes_per_s, near)  # which comes to the cores through the chip's memory
         if device.bytes_per_s_on_chip is None:

@@ -141,7 +141,10 @@ def read(path: Path) -> list[PublishedRow]:
         with path.open(newline="") as file:
             return [_row(path, line, row) for line, row in enumerate(csv.DictReader(file), 2)]
     except OSError as error:
-        raise ValueError(f"no table of published measurements at `{path}`: {error.strerror}") from error
+        raise ValueError(
+            f"no table of published measurements at `{path}`: {error.strerror}; name it with `--table <file>`, or the"
+            " data folder beside its own with the environment variable EDGENAS_DATA"
+        ) from error
 
 
 def _row(path: Path, line: int, row: Mapping[str, str]) -> PublishedRow:

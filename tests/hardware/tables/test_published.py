@@ -120,5 +120,5 @@ def test_a_group_of_few_networks_has_no_model(times, tmp_path):
 def test_a_damaged_table_is_refused_with_its_line(tmp_path, line, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         read(table(tmp_path, line))
-    with pytest.raises(ValueError, match="no table of published measurements"):
+    with pytest.raises(ValueError, match=r"no table of published measurements at .*; name it with `--table <file>`"):
         read(tmp_path / "none.csv")
