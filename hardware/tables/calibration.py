@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.stats import kendalltau
 
 from hardware.model.fitted import Fitted
-from hardware.model.fitting import Evidence, families_out, fit
+from hardware.model.fitting import Evidence, fit
 from hardware.model.work import TERMS, work
 from hardware.tables.published import Group, Measured
 
@@ -121,24 +121,6 @@ def enough(times: Times) -> tuple[Group, ...]:
         for group, timed in times.items()
         if len(timed) >= FEWEST and len({each.meaning.family for each in timed}) > 1
     )
-
-
-def calibrated(times: Times, group: Group) -> Fitted:
-    """The latency model of one group, fitted to its times and to those of all devices that are like its own.
-
-    Raises:
-      ValueError: when the group timed too few networks, or of one family only, for its error to be told.
-    """
-    if group not in times:
-        raise ValueError(f"no published times of `{group.name}`; nearest are those of its chip, runtime and precision")
-    if group not in enough(times):
-        timed = times[group]
-        raise ValueError(
-            f"`{group.name}`: a model needs the times of {FEWEST} networks of 2 families, got {len(timed)} of"
-            f" {len({each.meaning.family for each in timed})}; use a typical one (`latency_model=typical_{group.unit}`)"
-        )
-    rows = rows_of(times)
-    return fitted(rows, families_out(rows.evidence, rows.families), times)[group]
 
 
 def fitted(rows: Rows, predicted: Float[np.ndarray, " rows"], times: Times) -> dict[Group, Fitted]:

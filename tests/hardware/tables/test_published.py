@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hardware.tables.calibration import calibrated, enough
+from hardware.tables.calibration import enough
 from hardware.tables.published import measured, read
 from hardware.tables.published_networks import meaning_of
 from search_spaces.layers import total_macs
@@ -99,13 +99,12 @@ def test_repeats_are_one_row_and_the_least_of_a_loop_counts(tmp_path):
     ]
 
 
-def test_a_group_of_few_networks_has_no_model(times, tmp_path):
-    few = measured(read(table(tmp_path, *(row(f"ResNet-{depth}") for depth in (18, 34, 50)), row("VGG-16"))))
-    (group,) = few
-    with pytest.raises(ValueError, match=r"needs the times of 6 networks of 2 families, got 4 of 2; use.*typical_cpu"):
-        calibrated(few, group)
-    with pytest.raises(ValueError, match="no published times of `board_ncnn_fp32_4_threads`"):
-        calibrated(times, group)
+def test_the_error_of_few_networks_or_of_one_family_cannot_be_told(tmp_path):
+    resnets = [row(f"ResNet-{depth}", resolution) for depth in (18, 34, 50) for resolution in (224, 256)]
+    for lines, told in ((resnets, 0), ([*resnets[:4], row("VGG-16")], 0), ([*resnets[:5], row("VGG-16")], 1)):
+        times = measured(read(table(tmp_path, *lines)))
+        assert len(times) == 1
+        assert len(enough(times)) == told
 
 
 @pytest.mark.parametrize(
