@@ -11,6 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 search: $(INSTALLED)
 	$(BIN)/edgenas $(ARGS)
 
+test: export OPENBLAS_NUM_THREADS = 1 # several processes already share the cores
 test: $(INSTALLED) # in as many processes as there are cores, four at the most; tests of a file stay together
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
 
