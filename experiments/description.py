@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hardware.costs.memory import flash_bytes, peak_bytes
+from hardware.costs.precision import Precision
 from search_spaces.derived.bounds import bounds
 from search_spaces.derived.serial import short_hash
 from search_spaces.layers import (
