@@ -112,6 +112,6 @@ def budget(tmp_path):
     return [
         *("data.image_size=12", "data.limit=96", "training.epochs=2", "training.batch=16"),
         *("calibration_images=16", "evaluations=8", "search.pop_size=4", "fine_tune.epochs=1"),
-        *("measuring.networks=6", "measuring.folds=2", "target.protocol.rounds=3", "target.protocol.warm_up=1"),
+        *("measuring.networks=6", "measuring.folds=2", "target.protocol.rounds=3", "target.protocol.redo=0"),
         *("target.protocol.min_sample_ms=0.05", f"output={tmp_path / 'runs'}", f"compile_cache={tmp_path / 'cache'}"),
     ]

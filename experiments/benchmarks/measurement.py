@@ -8,9 +8,10 @@ of each other (around the draw's median) are drawn again. Each repetition is fou
 naive, protocol, naive. The naive way is a script's: networks one after the other, each warmed up and timed alone as
 often as in the protocol, the median counts. Differences are fractions in the JSON: 0.01 is 1 %.
 
-Last measured on two cores of an AMD EPYC at a load of 9, onnxruntime 1.32.0, 40 networks of 0.04-0.10 ms, medians of 3
-repetitions: two campaigns differ by 1.2 % (median; 3.8 % at most), Kendall's tau 0.967; naive ones by 1.9 % (85 % at
-most), tau 0.574. A campaign takes 8 s there, the whole 100 s.
+Last measured on two cores of an AMD EPYC, otherwise at rest, onnxruntime 1.32.0, 40 networks of 0.04-0.10 ms, medians
+of 10 repetitions: two campaigns differ by 0.7 % (median; 2.7 % at most), Kendall's tau 0.979, the worst repetition by
+1.2 %, tau 0.946; naive ones by 0.7 % (47 % at most), tau 0.645. A campaign takes 2 s, a naive one 1.6 s. Naive ones differ
+between days: 37 % (median) and tau 0.33 on another.
 """
 
 import argparse

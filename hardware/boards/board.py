@@ -121,7 +121,9 @@ class Board:
 
         held = shelf.open(job)
         try:
-            files = _worker_files() | {"job.json": json.dumps(self._settings(left, protocol, reference)).encode()}
+            files = _worker_files() | {
+                "job.json": json.dumps(self._settings(left, protocol.job(reference_ms), reference)).encode()
+            }
             sizes = {"reserve_bytes": self.reserve_mb * MB, "cache_bytes": self.cache_mb * MB}
             for name, reason in shelf.stock(job, held, left, files, **sizes).items():
                 give_up(reason, [name])
@@ -147,7 +149,7 @@ class Board:
         finally:
             shelf.close(job)
 
-    def _settings(self, networks: Mapping[str, Artifact], protocol: Protocol, reference: str) -> dict[str, Any]:
+    def _settings(self, networks: Mapping[str, Artifact], job: Mapping[str, Any], reference: str) -> dict[str, Any]:
         """What `worker.py` finds in `job.json`."""
         return {
             "runtime": self.runtime,
@@ -156,7 +158,7 @@ class Board:
             "wait_s": self.timeout_s,
             "reference": reference,
             "networks": {name: file_name(artifact) for name, artifact in networks.items()},
-            "settings": protocol.to_dict(),
+            "settings": dict(job),
         }
 
     def _work(self, words: str, job: str, heard: "_Heard", timeout_s: float) -> Finished:

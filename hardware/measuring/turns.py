@@ -27,13 +27,15 @@ def take_turns(
     """Times calls against each other: each takes its turn once a round, in an order drawn anew.
 
     A turn is one run to bring the caches back and then several timed ones, of which the least counts. Once all rounds
-    are done, the one whose reference is the most above the reference's low quantile is taken again, if it is above by
-    more than allowed; and so on. A call that fails, or takes no time, drops out and leaves the others alone.
+    are done, the one whose reference took longest is taken again, if that is more than allowed: above the reference's
+    low quantile, or above what it is known to take; and so on. A call that fails, or takes no time, drops out and
+    leaves the others alone.
 
     Args:
       calls: what to run, by name; each returns when its work is done.
       settings: `warm_up`, `rounds`, `quantile`, `runs_per_round`, `min_sample_ms`, `redo`, `redo_above`, `pin` and
-        `seed`, as `protocol.py` explains them; others are ignored.
+        `seed`, as `protocol.py` explains them; `reference_ms`, what the reference is known to take, or none; others are
+        ignored.
       reference: the name of the call that stands for the state of the machine.
       progress: called with (rounds kept, rounds to do).
       root: where `proc` and `sys` lie.
@@ -81,7 +83,8 @@ def take_turns(
                     progress(len(kept), settings["rounds"])
             references = [each["times"][reference] for each in kept]
             worst = max(range(len(kept)), key=references.__getitem__)
-            allowed = settings["redo_above"] * quantile(references, settings["quantile"])
+            usual = min(quantile(references, settings["quantile"]), settings.get("reference_ms") or math.inf)
+            allowed = settings["redo_above"] * usual
             if len(redone) == settings["redo"] or references[worst] <= allowed:
                 break
             redone.append(references[worst])

@@ -24,6 +24,7 @@ SEARCH = ["calibration_images=16", "evaluations=10", "search.pop_size=4", "fine_
 MEASURING = [
     *("measuring.networks=8", "measuring.folds=2"),
     *("target.protocol.rounds=3", "target.protocol.warm_up=1", "target.protocol.min_sample_ms=0.05"),
+    "target.protocol.redo=0",
 ]
 NO_WANDB = "raise ImportError('wandb is not here')\n"
 

@@ -22,6 +22,7 @@ BUDGET = [
     *("calibration_images=8", "evaluations=4", "search.pop_size=2", "fine_tune.epochs=0"),
     *("measuring.networks=6", "measuring.folds=2", "measuring.front=3"),
     *("target.protocol.rounds=2", "target.protocol.warm_up=1", "target.protocol.min_sample_ms=0.05"),
+    "target.protocol.redo=0",
     *("target@embedded=raspberry_pi_4", "predictor=macs"),
 ]
 

@@ -19,7 +19,7 @@ SPACE = [
 ]
 QUICK = [
     *("target.protocol.rounds=3", "target.protocol.warm_up=1", "target.protocol.min_sample_ms=0.02"),
-    "target.protocol.batch=4",
+    *("target.protocol.batch=4", "target.protocol.redo=0"),
 ]
 SMALL = ["profile", "target=host_cpu", *SPACE, *QUICK, "n=10", "measuring.folds=3"]
 

@@ -64,6 +64,17 @@ def test_rounds_are_taken_again_the_worst_first_and_not_for_ever(machine):
     assert take_turns({"ref": machine({1: 9.0}).ref}, {**SETTINGS, "redo": 0}, reference="ref")["redone_ms"] == []
 
 
+def test_a_batch_that_is_disturbed_from_its_first_round_on_is_known_by_what_the_reference_takes(machine):
+    slow = dict.fromkeys(range(6), 1.3)  # all five rounds and one more: nothing stands out among them
+    settings = {**SETTINGS, "redo": 9, "redo_above": 1.1}
+    raw = take_turns({"ref": machine(slow).ref}, settings, reference="ref")
+    assert (raw["redone_ms"], raw["samples_ms"]["ref"]) == ([], [1.3] * 5)
+    raw = take_turns({"ref": machine(slow).ref}, {**settings, "reference_ms": 1.0}, reference="ref")
+    assert (raw["redone_ms"], raw["samples_ms"]["ref"]) == ([1.3] * 6, [1.0] * 5)
+    raw = take_turns({"ref": machine(slow).ref}, {**settings, "reference_ms": None}, reference="ref")
+    assert raw["redone_ms"] == []
+
+
 def test_each_round_has_an_order_of_its_own_that_the_seed_gives_again(machine):
     def orders(seed):
         here = machine()
