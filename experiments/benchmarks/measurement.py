@@ -10,8 +10,8 @@ often as in the protocol, the median counts. Differences are fractions in the JS
 
 Last measured on two cores of an AMD EPYC, otherwise at rest, onnxruntime 1.32.0, 40 networks of 0.04-0.10 ms, medians
 of 10 repetitions: two campaigns differ by 0.7 % (median; 2.7 % at most), Kendall's tau 0.979, the worst repetition by
-1.2 %, tau 0.946; naive ones by 0.7 % (47 % at most), tau 0.645. A campaign takes 2 s, a naive one 1.6 s. Naive ones differ
-between days: 37 % (median) and tau 0.33 on another.
+1.2 %, tau 0.946; naive ones by 0.7 % (47 % at most), tau 0.645. A campaign takes 2 s, a naive one 1.6 s. How
+far naive ones differ hangs on the hour: 37 % (median) and tau 0.33 in another.
 """
 
 import argparse
